@@ -1,1 +1,18 @@
-//! Placeholder while the workspace is laid out.
+//! Resource kinds, records, ids, conditions and validation: what the platform is about, without I/O and without async.
+
+pub mod capability;
+pub mod component;
+pub mod conditions;
+pub mod connector;
+pub mod ids;
+pub mod kind;
+pub mod object;
+pub mod quantity;
+pub mod record;
+pub mod reference;
+
+pub use conditions::{Condition, Status, Truth};
+pub use ids::Uid;
+pub use kind::Kind;
+pub use object::{API_VERSION, Form, Metadata, Object, OwnerReference, Syntax};
+pub use reference::Ref;

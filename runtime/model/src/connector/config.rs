@@ -1,0 +1,29 @@
+//! A config: values of an instance that change while it runs.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Labels, Values};
+use crate::Ref;
+
+/// Values that change while an instance runs. Several configs of one instance are merged in order of their names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ConfigSpec {
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The instance.
+    pub instance: Ref,
+    /// Values for the class's config parameters.
+    #[serde(default, skip_serializing_if = "Values::is_empty")]
+    pub parameters: Values,
+    /// Where it holds; none: in all service domains of the project.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_domains: Vec<Ref>,
+    /// Where it does not hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_service_domains: Vec<Ref>,
+    /// It holds in the service domains with these labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub service_domain_selectors: Labels,
+}

@@ -1,0 +1,141 @@
+//! A stream: one flow of records between the outside world and the platform.
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::Values;
+use crate::{
+    Ref,
+    quantity::{Size, Span},
+};
+
+/// Which way a stream goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum StreamDirection {
+    /// From the outside world into the platform.
+    #[serde(alias = "ingress", alias = "Ingress")]
+    Ingress,
+    /// From the platform to the outside world.
+    #[serde(alias = "egress", alias = "Egress")]
+    Egress,
+}
+
+impl StreamDirection {
+    /// As documents write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            StreamDirection::Ingress => "INGRESS",
+            StreamDirection::Egress => "EGRESS",
+        }
+    }
+}
+
+/// A category and one of its values.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Label {
+    /// The category.
+    pub category: Ref,
+    /// One of its values.
+    pub value: String,
+}
+
+/// Labels, in order. Written as a list of [`Label`], or as a map from the category's name to a value or a list of values.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Labels(pub Vec<Label>);
+
+impl Labels {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Them all.
+    pub fn iter(&self) -> std::slice::Iter<'_, Label> {
+        self.0.iter()
+    }
+}
+
+impl<'de> Deserialize<'de> for Labels {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            List(Vec<Label>),
+            Map(Values),
+        }
+        let labels = match Written::deserialize(deserializer)? {
+            Written::List(list) => list,
+            Written::Map(map) => map
+                .into_iter()
+                .flat_map(|(category, values)| {
+                    let values = match values {
+                        Value::Array(values) => values,
+                        value => vec![value],
+                    };
+                    values.into_iter().map(move |value| Label {
+                        category: Ref::parse(&category),
+                        value: match value {
+                            Value::String(text) => text,
+                            other => other.to_string(),
+                        },
+                    })
+                })
+                .collect(),
+        };
+        Ok(Labels(labels))
+    }
+}
+
+/// What one session of a guest may use. What is not given is the host's default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Linear memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Size>,
+    /// Time that one call may compute.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_time: Option<Span>,
+    /// Time that one call may wait after it was woken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Span>,
+    /// Log lines kept per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_lines: Option<u32>,
+}
+
+/// One flow of records.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamSpec {
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The instance that it belongs to.
+    pub instance: Ref,
+    /// Which way it goes.
+    pub direction: StreamDirection,
+    /// What a pipeline selects it by.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// Values for the class's stream parameters.
+    #[serde(default, skip_serializing_if = "Values::is_empty")]
+    pub parameters: Values,
+    /// Where it runs; none: in all service domains of the project.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub service_domains: Vec<Ref>,
+    /// Where it does not run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exclude_service_domains: Vec<Ref>,
+    /// It runs in the service domains with these labels.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    pub service_domain_selectors: Labels,
+    /// Whether it is held.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub paused: bool,
+    /// What it may use, over what its class says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
