@@ -1,2 +1,61 @@
-//! Placeholder while the workspace is laid out.
-fn main() {}
+//! Every command of the project, for a machine that has only cargo: `cargo xtask COMMAND`.
+
+mod arrows;
+mod guests;
+mod lint;
+mod process;
+mod tests;
+mod tools;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  demo [--keep] [--seconds N]  set up, build, and run the demo: live measurements through sandboxed connectors
+  test [FILTER]                set up and run every test
+  guests                       build all guests (target/guests, target/test-guests); only what changed
+  bench hop                    nanoseconds per record through one function
+  lint                         formatting, clippy, rustdoc, licences and bans
+  interop                      build the scaffold and a guest with cargo-component; register and run what it built
+  setup                        only install what is missing (wasm targets; Mosquitto where the machine lets us)
+";
+
+fn main() -> Result<()> {
+    let mut words = std::env::args().skip(1);
+    let command = words.next().unwrap_or_default();
+    let rest: Vec<String> = words.collect();
+    match command.as_str() {
+        "demo" => {
+            tools::wasm_targets()?;
+            guests::build()?;
+            process::cargo(["build", "--package", "ferrule-cli", "--package", "ferrule-demo"])?;
+            process::run(process::built("ferrule-demo"), &rest)
+        }
+        "test" => tests::all(&rest),
+        "guests" => {
+            tools::wasm_targets()?;
+            guests::build()
+        }
+        "bench" => match rest.first().map(String::as_str) {
+            Some("hop") => {
+                tools::wasm_targets()?;
+                guests::build()?;
+                process::cargo(["run", "--quiet", "--package", "ferrule-bench", "--", "hop"])
+            }
+            _ => bail!("which benchmark? There is: hop"),
+        },
+        "lint" => lint::all(),
+        "interop" => tests::cargo_component(),
+        "setup" => {
+            tools::wasm_targets()?;
+            tools::mosquitto();
+            Ok(())
+        }
+        "help" | "--help" | "-h" | "" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("there is no command {other:?}\n\n{HELP}"),
+    }
+}
