@@ -1,0 +1,197 @@
+//! The platform at the other end of a connection.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::StreamExt;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::address::Address;
+use crate::error::{Error, LARGEST_STATUS};
+use crate::grpc::LARGEST_MESSAGE;
+use crate::platform::{Platform, Reports};
+use crate::proto::ferrule_client::FerruleClient;
+use crate::report::{
+    Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, LogLine, Registered, StatusReport, StoredObject,
+    Tailed, TrialStep, VersionReport,
+};
+use crate::request::{
+    Application, Control, ControlAction, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration,
+    StatusQuery, Tail, Trial,
+};
+use crate::{proto, wire};
+
+/// How long to wait for a server to answer the connection; a local one does at once, or never.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The size of the parts in which a component is sent.
+const CHUNK: usize = 256 * 1024;
+
+/// A connection to a server; cheap to clone. All calls are those of [`Platform`].
+#[derive(Debug, Clone)]
+pub struct Client {
+    inner: FerruleClient<Channel>,
+    address: Address,
+}
+
+impl Client {
+    /// Connects; [`Error::NoServer`] if nobody answers there.
+    pub async fn connect(address: Address) -> Result<Self, Error> {
+        let no_server = |reason: String| Error::NoServer { address: address.clone(), reason };
+        let channel = Endpoint::from_shared(address.to_string())
+            .map_err(|error| no_server(reason_of(&error)))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_max_header_list_size(LARGEST_STATUS)
+            .connect()
+            .await
+            .map_err(|error| no_server(reason_of(&error)))?;
+        let inner = FerruleClient::new(channel)
+            .max_decoding_message_size(LARGEST_MESSAGE)
+            .max_encoding_message_size(LARGEST_MESSAGE);
+        Ok(Self { inner, address })
+    }
+
+    /// Where the server is.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    fn inner(&self) -> FerruleClient<Channel> {
+        self.inner.clone()
+    }
+
+    fn failed(&self, status: tonic::Status) -> Error {
+        Error::from_status(&status, &self.address)
+    }
+
+    fn incoming<A: Send + 'static, B: Send + 'static>(
+        &self,
+        stream: tonic::Streaming<A>,
+        read: impl Fn(A) -> Result<B, Error> + Send + 'static,
+    ) -> Reports<B> {
+        let address = self.address.clone();
+        Box::pin(stream.map(move |item| match item {
+            Ok(item) => read(item),
+            Err(status) => Err(Error::from_status(&status, &address)),
+        }))
+    }
+}
+
+/// The innermost reason: transport errors say only "transport error" themselves.
+fn reason_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
+}
+
+#[async_trait]
+impl Platform for Client {
+    async fn version(&self) -> Result<VersionReport, Error> {
+        let answer = self.inner().version(proto::VersionRequest {}).await.map_err(|s| self.failed(s))?;
+        Ok(answer.into_inner().into())
+    }
+
+    async fn apply(&self, application: Application) -> Result<Applied, Error> {
+        let request = proto::ApplyRequest::from(application);
+        wire::applied_in(self.inner().apply(request).await.map_err(|s| self.failed(s))?.into_inner())
+    }
+
+    async fn diff(&self, application: Application) -> Result<Differences, Error> {
+        let request = proto::DiffRequest { apply: Some(application.into()) };
+        wire::differences_in(self.inner().diff(request).await.map_err(|s| self.failed(s))?.into_inner())
+    }
+
+    async fn get(&self, query: Query) -> Result<Vec<StoredObject>, Error> {
+        let request = proto::GetRequest::from(query);
+        let answer = self.inner().get(request).await.map_err(|s| self.failed(s))?;
+        answer.into_inner().objects.into_iter().map(wire::stored_in).collect()
+    }
+
+    async fn delete(&self, deletion: Deletion) -> Result<Vec<AppliedObject>, Error> {
+        let request = proto::DeleteRequest::from(deletion);
+        wire::objects_in(self.inner().delete(request).await.map_err(|s| self.failed(s))?.into_inner().objects)
+    }
+
+    async fn register(&self, registration: Registration) -> Result<Registered, Error> {
+        let first = proto::RegisterRequest {
+            options: Some(proto::RegisterOptions {
+                name: registration.name.unwrap_or_default(),
+                for_class: registration.for_class.unwrap_or_default(),
+                replace: registration.replace,
+                grant: registration.grant,
+                dry_run: registration.dry_run,
+                file: registration.file,
+            }),
+            chunk: Vec::new(),
+        };
+        let rest = chunks(registration.content).map(|chunk| proto::RegisterRequest { options: None, chunk });
+        let request = tokio_stream::iter(std::iter::once(first).chain(rest));
+        wire::registered_in(self.inner().register(request).await.map_err(|s| self.failed(s))?.into_inner())
+    }
+
+    async fn inspect(&self, inspection: Inspection) -> Result<(ComponentFacts, Vec<String>), Error> {
+        let (reference, content) = match inspection {
+            Inspection::Reference(reference) => (reference, Vec::new()),
+            Inspection::Content(content) => (String::new(), content),
+        };
+        let first = proto::InspectRequest { reference, chunk: Vec::new() };
+        let rest = chunks(content).map(|chunk| proto::InspectRequest { reference: String::new(), chunk });
+        let request = tokio_stream::iter(std::iter::once(first).chain(rest));
+        let answer = self.inner().inspect(request).await.map_err(|s| self.failed(s))?.into_inner();
+        Ok((wire::facts_in(answer.component)?, answer.used_by))
+    }
+
+    async fn status(&self, query: StatusQuery) -> Result<StatusReport, Error> {
+        let request = proto::StatusRequest::from(query);
+        wire::status_in(self.inner().status(request).await.map_err(|s| self.failed(s))?.into_inner())
+    }
+
+    async fn watch_status(&self, query: StatusQuery, interval: Duration) -> Result<Reports<StatusReport>, Error> {
+        let interval_ms = u32::try_from(interval.as_millis()).unwrap_or(u32::MAX);
+        let request = proto::WatchStatusRequest { status: Some(query.into()), interval_ms };
+        let stream = self.inner().watch_status(request).await.map_err(|s| self.failed(s))?.into_inner();
+        Ok(self.incoming(stream, wire::status_in))
+    }
+
+    async fn tail(&self, tail: Tail) -> Result<Reports<Tailed>, Error> {
+        let request = proto::TailRequest::from(tail);
+        let stream = self.inner().tail(request).await.map_err(|s| self.failed(s))?.into_inner();
+        Ok(self.incoming(stream, |item| Ok(item.into())))
+    }
+
+    async fn logs(&self, query: LogQuery) -> Result<Reports<LogLine>, Error> {
+        let request = proto::LogsRequest::from(query);
+        let stream = self.inner().logs(request).await.map_err(|s| self.failed(s))?.into_inner();
+        Ok(self.incoming(stream, |item| Ok(item.into())))
+    }
+
+    async fn trial(&self, trial: Trial) -> Result<Vec<TrialStep>, Error> {
+        let request = proto::TryRequest::from(trial);
+        let answer = self.inner().r#try(request).await.map_err(|s| self.failed(s))?;
+        Ok(answer.into_inner().steps.into_iter().map(Into::into).collect())
+    }
+
+    async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Reports<DeadLetter>, Error> {
+        let request = proto::DeadLettersRequest::from(query);
+        let stream = self.inner().dead_letters(request).await.map_err(|s| self.failed(s))?.into_inner();
+        Ok(self.incoming(stream, |item| Ok(item.into())))
+    }
+
+    async fn control(&self, control: Control) -> Result<Vec<AppliedObject>, Error> {
+        let request = proto::ControlRequest::from(&control);
+        let mut inner = self.inner();
+        let answer = match control.action {
+            ControlAction::Hold => inner.hold(request).await,
+            ControlAction::Resume => inner.resume(request).await,
+            ControlAction::Drain { .. } => inner.drain(request).await,
+        };
+        wire::objects_in(answer.map_err(|s| self.failed(s))?.into_inner().objects)
+    }
+}
+
+fn chunks(content: Vec<u8>) -> impl Iterator<Item = Vec<u8>> + Send + 'static {
+    let content = bytes::Bytes::from(content);
+    (0..content.len()).step_by(CHUNK).map(move |start| content[start..content.len().min(start + CHUNK)].to_vec())
+}

@@ -1,0 +1,123 @@
+//! Why the platform did not do what was asked, and how that travels.
+
+use ferrule_model::error::{Code, Diagnostic};
+use prost::Message;
+use tonic::Status;
+
+use crate::address::Address;
+use crate::{proto, wire};
+
+/// The largest status, in bytes, that a client takes. A status travels in a header block, and the usual bound of 16 KiB
+/// would cut the list of problems of one larger file.
+pub(crate) const LARGEST_STATUS: u32 = 1024 * 1024;
+
+/// The largest list of problems that is sent: base64 makes it a third longer, and it must stay under [`LARGEST_STATUS`].
+const LARGEST_DETAILS: usize = 512 * 1024;
+
+/// Why the platform did not do what was asked.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The request, or the documents in it, cannot be honoured: every problem that was found. Never empty.
+    #[error("{}", summary(.0))]
+    Refused(Vec<Diagnostic>),
+    /// Nobody answers at the address.
+    #[error("no server answers at {address} ({reason})")]
+    NoServer {
+        /// Where one was expected.
+        address: Address,
+        /// What the system says.
+        reason: String,
+    },
+    /// The server went away, or is shutting down, during the call. What it did is unknown.
+    #[error("the server went away during the call: {0}")]
+    Gone(String),
+    /// The other end does not keep the protocol, or speaks another version of it.
+    #[error("the answer cannot be understood: {0}")]
+    Protocol(String),
+    /// The platform failed; its log says more.
+    #[error("the server failed: {0}")]
+    Internal(String),
+}
+
+impl Error {
+    /// One problem.
+    #[must_use]
+    pub fn refused(diagnostic: Diagnostic) -> Self {
+        Error::Refused(vec![diagnostic])
+    }
+
+    /// The problems, if that is what it is.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        match self {
+            Error::Refused(all) => all,
+            _ => &[],
+        }
+    }
+
+    /// As a gRPC status with all diagnostics in its details.
+    pub(crate) fn into_status(self) -> Status {
+        let message = self.to_string();
+        match self {
+            Error::Refused(all) => {
+                let code = all.first().map_or(tonic::Code::InvalidArgument, |d| status_code(d.code));
+                Status::with_details(code, message, details(&all).into())
+            }
+            Error::NoServer { .. } | Error::Gone(_) => Status::unavailable(message),
+            Error::Protocol(message) => Status::invalid_argument(message),
+            Error::Internal(message) => Status::internal(message),
+        }
+    }
+
+    /// From what a server at `address` answered.
+    pub(crate) fn from_status(status: &Status, address: &Address) -> Self {
+        if !status.details().is_empty()
+            && let Ok(list) = proto::Diagnostics::decode(status.details())
+            && let Ok(all) = wire::diagnostics_in(list.diagnostics)
+            && !all.is_empty()
+        {
+            return Error::Refused(all);
+        }
+        let message = status.message().to_owned();
+        match status.code() {
+            tonic::Code::Unavailable => Error::Gone(format!("{message} ({address})")),
+            tonic::Code::Unimplemented => {
+                Error::Protocol("the server does not know this call; it is of an older version".to_owned())
+            }
+            tonic::Code::InvalidArgument | tonic::Code::OutOfRange => Error::Protocol(message),
+            // A transport that breaks in the middle of an answer shows as unknown.
+            tonic::Code::Unknown | tonic::Code::Cancelled => Error::Gone(message),
+            _ => Error::Internal(message),
+        }
+    }
+}
+
+fn summary(all: &[Diagnostic]) -> String {
+    match all {
+        [] => "refused".to_owned(),
+        [one] => one.message.clone(),
+        [first, rest @ ..] => format!("{} (and {} more)", first.message, rest.len()),
+    }
+}
+
+/// As many diagnostics as fit.
+fn details(all: &[Diagnostic]) -> Vec<u8> {
+    let mut list = proto::Diagnostics::default();
+    let mut size = 0;
+    for diagnostic in all {
+        let diagnostic = proto::Diagnostic::from(diagnostic);
+        size += diagnostic.encoded_len() + 8;
+        if size > LARGEST_DETAILS && !list.diagnostics.is_empty() {
+            break;
+        }
+        list.diagnostics.push(diagnostic);
+    }
+    list.encode_to_vec()
+}
+
+/// The gRPC status code for a stable code, in one table.
+fn status_code(code: Code) -> tonic::Code {
+    let _ = code;
+    tonic::Code::InvalidArgument
+}

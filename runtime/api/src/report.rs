@@ -1,0 +1,357 @@
+//! What the platform answers.
+
+use std::collections::BTreeMap;
+
+use ferrule_model::component::{Capability, Description};
+use ferrule_model::conditions::Condition;
+use ferrule_model::error::Diagnostic;
+use ferrule_model::{Kind, Object};
+use serde::Serialize;
+
+/// What runs at the other end.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionReport {
+    /// Of the server.
+    pub version: String,
+    /// Of the component contract.
+    pub contract: String,
+    /// Where the server keeps its data.
+    pub data_folder: String,
+    /// Since when it runs, in milliseconds since 1970.
+    pub started_ms: i64,
+    /// Where `/metrics` is served, if it is.
+    pub metrics_address: Option<String>,
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It is new.
+    Created,
+    /// It changed.
+    Configured,
+    /// It was so already.
+    Unchanged,
+    /// It is gone.
+    Deleted,
+    /// Storing it failed; its diagnostics say why.
+    Failed,
+}
+
+impl Action {
+    /// The word that is shown to people.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Created => "created",
+            Action::Configured => "configured",
+            Action::Unchanged => "unchanged",
+            Action::Deleted => "deleted",
+            Action::Failed => "failed",
+        }
+    }
+}
+
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One object, and what became of it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AppliedObject {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds that have none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid; empty where a dry run would make it.
+    pub uid: String,
+    /// What became of it.
+    pub action: Action,
+    /// Its generation afterwards.
+    pub generation: u64,
+    /// Warnings; for [`Action::Failed`] the reason.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// What [`crate::Platform::apply`] did.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Applied {
+    /// In the order of the documents, then what was pruned.
+    pub objects: Vec<AppliedObject>,
+    /// Warnings that belong to no object.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// One object as it is and as it would be.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What would become of it.
+    pub action: Action,
+    /// As it is, as JSON without status; none if there is none.
+    pub before: Option<serde_json::Value>,
+    /// As it would be; none if it would be deleted.
+    pub after: Option<serde_json::Value>,
+}
+
+/// What [`crate::Platform::apply`] would change.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Differences {
+    /// In the order of the documents, then what would be pruned.
+    pub differences: Vec<Difference>,
+    /// Warnings.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A stored object.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredObject {
+    /// In the one envelope.
+    pub object: Object,
+    /// The document in the form it came in, if that is not the native one.
+    pub original: Option<String>,
+}
+
+/// What is known of a component.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentFacts {
+    /// `sha256:` and 64 digits.
+    pub digest: String,
+    /// `source`, `sink`, `connector` or `function`.
+    pub world: String,
+    /// What it says of itself.
+    pub description: Description,
+    /// The size of the file in bytes.
+    pub size: u64,
+}
+
+impl ComponentFacts {
+    /// The abilities it asks for.
+    #[must_use]
+    pub fn asks(&self) -> &[Capability] {
+        &self.description.capabilities
+    }
+}
+
+/// What [`crate::Platform::register`] did.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Registered {
+    /// The component.
+    pub component: ComponentFacts,
+    /// What was made or changed: the component, its class or function, the grant.
+    pub objects: Vec<AppliedObject>,
+    /// Warnings, such as abilities that it asks for and nobody granted.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Something a guest wants people to know.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Alert {
+    /// `info`, `warning` or `critical`.
+    pub severity: String,
+    /// Its name.
+    pub name: String,
+    /// What it says.
+    pub message: String,
+}
+
+/// How a stream is doing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StreamStatus {
+    /// Its uid.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// `ingress` or `egress`.
+    pub direction: String,
+    /// The class, as `name@version`.
+    pub class: String,
+    /// The digest of the component.
+    pub component: String,
+    /// One word.
+    pub state: String,
+    /// As the guest sees it: `healthy`, `unhealthy` or `unknown`.
+    pub health: String,
+    /// What the guest says about it.
+    pub health_message: String,
+    /// Records since the server started.
+    pub records: u64,
+    /// Bytes since the server started.
+    pub bytes: u64,
+    /// The rate now.
+    pub records_per_second: f64,
+    /// The rate now.
+    pub bytes_per_second: f64,
+    /// How often it was opened again after a failure.
+    pub restarts: u64,
+    /// How often the guest reached for what it was not granted.
+    pub refusals: u64,
+    /// What was refused last, and what to write where.
+    pub last_refusal: String,
+    /// The last error.
+    pub last_error: String,
+    /// A source: whether what was in flight is given again after a crash; none while unknown.
+    pub replayable: Option<bool>,
+    /// What the guest holds now.
+    pub memory_bytes: u64,
+    /// What the guest raised and has not cleared.
+    pub alerts: Vec<Alert>,
+    /// Lines of log that went over the rate.
+    pub suppressed_log_lines: u64,
+    /// The conditions of the object.
+    pub conditions: Vec<Condition>,
+}
+
+/// How a pipeline is doing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PipelineStatus {
+    /// Its uid.
+    pub uid: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// One word.
+    pub state: String,
+    /// The name of its source stream; several are joined by commas.
+    pub source: String,
+    /// The name of its sink stream.
+    pub sink: String,
+    /// The names of its steps.
+    pub steps: Vec<String>,
+    /// Records in the log that it has not taken yet.
+    pub lag: u64,
+    /// Records taken and without outcome.
+    pub in_flight: u64,
+    /// Records that the sink has.
+    pub delivered: u64,
+    /// Records that a function dropped.
+    pub filtered: u64,
+    /// Records given up and kept.
+    pub dead_lettered: u64,
+    /// Records given up and not kept.
+    pub dropped: u64,
+    /// Attempts after the first.
+    pub retried: u64,
+    /// The rate of delivery now.
+    pub records_per_second: f64,
+    /// How often a function was opened again after a failure.
+    pub restarts: u64,
+    /// The last error.
+    pub last_error: String,
+    /// The conditions of the object.
+    pub conditions: Vec<Condition>,
+}
+
+/// How streams and pipelines are doing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusReport {
+    /// By namespace and name.
+    pub streams: Vec<StreamStatus>,
+    /// By namespace and name.
+    pub pipelines: Vec<PipelineStatus>,
+    /// When it was taken, in milliseconds since 1970.
+    pub time_ms: i64,
+}
+
+/// A record as people see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Its content.
+    pub payload: Vec<u8>,
+    /// Its key; empty: none.
+    pub key: Vec<u8>,
+    /// Its headers, in order.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Event time in nanoseconds since 1970.
+    pub timestamp_ns: Option<i64>,
+    /// Stable over redelivery; empty: none yet.
+    pub id: String,
+}
+
+/// A record that passed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tailed {
+    /// The record.
+    pub record: Record,
+    /// Records missed since the one before, because the receiver was slow.
+    pub missed: u64,
+    /// The stream or step that it was seen at.
+    pub seen_at: String,
+    /// `stream/partition/offset`, where it has one.
+    pub address: String,
+}
+
+/// A line that a guest wrote.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogLine {
+    /// When, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// `trace`, `debug`, `info`, `warn` or `error`.
+    pub level: String,
+    /// The stream or step that wrote it.
+    pub source: String,
+    /// The module in the guest.
+    pub target: String,
+    /// The text.
+    pub message: String,
+    /// Structured fields.
+    pub fields: BTreeMap<String, String>,
+}
+
+/// What one step made of a record.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrialStep {
+    /// The step.
+    pub name: String,
+    /// The records it gave, each with its route (empty: the default one).
+    pub outputs: Vec<(Record, String)>,
+    /// It dropped the record.
+    pub filtered: bool,
+    /// Why it rejected the record, if it did.
+    pub rejected: Option<String>,
+    /// Why it failed as a whole, if it did.
+    pub error: Option<String>,
+}
+
+/// A record that was given up, and why.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The record's id.
+    pub id: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The step that gave it up, or the sink.
+    pub step: String,
+    /// Why.
+    pub reason: String,
+    /// How often it was tried.
+    pub attempts: u32,
+    /// When, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// The record.
+    pub record: Record,
+    /// The digest of the component that gave it up; empty if none did.
+    pub component: String,
+    /// `stream/partition/offset`.
+    pub address: String,
+}
