@@ -4,6 +4,7 @@ pub mod capability;
 pub mod component;
 pub mod conditions;
 pub mod connector;
+pub mod error;
 pub mod ids;
 pub mod kind;
 pub mod object;
@@ -12,6 +13,7 @@ pub mod record;
 pub mod reference;
 
 pub use conditions::{Condition, Status, Truth};
+pub use error::{Code, Diagnostic, Severity};
 pub use ids::Uid;
 pub use kind::Kind;
 pub use object::{API_VERSION, Form, Metadata, Object, OwnerReference, Syntax};
