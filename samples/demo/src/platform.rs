@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 /// A running `ferrule serve`.
 pub(crate) struct Platform {
     binary: PathBuf,
-    data: PathBuf,
     environment: Vec<(&'static str, String)>,
     server: Child,
 }
@@ -20,16 +19,20 @@ impl Platform {
     /// Starts the server and waits until it answers.
     pub(crate) fn start(data: &Path, broker: SocketAddr, forbidden: SocketAddr) -> Result<Platform> {
         let binary = std::env::current_exe()?.with_file_name("ferrule");
-        let environment = vec![("DEMO_BROKER", broker.to_string()), ("DEMO_FORBIDDEN", forbidden.to_string())];
+        let environment = vec![
+            ("FERRULE_DATA", data.to_string_lossy().into_owned()),
+            ("DEMO_BROKER", broker.to_string()),
+            ("DEMO_FORBIDDEN", forbidden.to_string()),
+        ];
         let server = Command::new(&binary)
-            .args(["serve", "--metrics", "off", "--log", "warn", "--data"])
-            .arg(data)
+            .args(["serve", "--metrics", "off", "--log", "warn"])
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .spawn()
             .with_context(|| {
                 format!("could not start {}; build it with `cargo build --package ferrule-cli`", binary.display())
             })?;
-        let mut platform = Platform { binary, data: data.to_path_buf(), environment, server };
+        let mut platform = Platform { binary, environment, server };
         let deadline = Instant::now() + Duration::from_secs(60);
         while platform.command(&["status", "-o", "json"]).is_err() {
             if let Some(status) = platform.server.try_wait()? {
@@ -47,8 +50,6 @@ impl Platform {
     pub(crate) fn command(&self, words: &[&str]) -> Result<String> {
         let output = Command::new(&self.binary)
             .args(words)
-            .arg("--data")
-            .arg(&self.data)
             .envs(self.environment.iter().map(|(name, value)| (*name, value)))
             .output()?;
         if !output.status.success() {

@@ -1,0 +1,216 @@
+//! The `ferrule` binary on a data folder of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use crate::until;
+use serde_json::Value;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use tempfile::TempDir;
+
+/// A running server, or one that was stopped and may start again on the same data.
+pub struct Ferrule {
+    folder: TempDir,
+    environment: Vec<(String, String)>,
+    server: Option<Child>,
+}
+
+/// What a command answered.
+#[derive(Debug)]
+pub struct Answer {
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Answer {
+    /// The answer of a command that must have succeeded.
+    #[track_caller]
+    pub fn ok(self) -> Answer {
+        assert_eq!(self.code, 0, "the command failed:\n{}\n{}", self.out, self.err);
+        self
+    }
+
+    /// The answer of a command that must have failed, with this exit code and these words in its message.
+    #[track_caller]
+    pub fn fails(self, code: i32, words: &[&str]) -> Answer {
+        assert_eq!(self.code, code, "expected exit code {code}:\n{}\n{}", self.out, self.err);
+        for word in words {
+            assert!(self.err.contains(word) || self.out.contains(word), "no {word:?} in:\n{}\n{}", self.out, self.err);
+        }
+        self
+    }
+}
+
+impl Ferrule {
+    /// Starts a server on an empty folder, and waits until it answers.
+    pub fn start() -> Ferrule {
+        Ferrule::start_with(&[])
+    }
+
+    /// The same with environment variables, for documents that name them.
+    pub fn start_with(environment: &[(&str, &str)]) -> Ferrule {
+        let mut ferrule = Ferrule::idle();
+        ferrule.environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        ferrule.up();
+        ferrule
+    }
+
+    /// An empty data folder and no server.
+    pub fn idle() -> Ferrule {
+        Ferrule { folder: tempfile::tempdir().unwrap(), environment: Vec::new(), server: None }
+    }
+
+    /// Starts the server on the data that is there.
+    pub fn up(&mut self) {
+        let server = self.program().args(["serve", "--metrics", "off", "--log", "warn"]).stdin(Stdio::null()).spawn();
+        self.server = Some(server.expect("the ferrule binary; `cargo xtask test` builds it"));
+        until("ferrule serve answers", || {
+            let ended = self.server.as_mut().and_then(|server| server.try_wait().unwrap());
+            assert!(ended.is_none(), "ferrule serve ended at once: {ended:?}");
+            (self.run(&["get", "streams"]).code == 0).then_some(())
+        });
+    }
+
+    /// Kills the server as `kill -9` does.
+    pub fn kill(&mut self) {
+        let mut server = self.server.take().expect("a running server");
+        server.kill().unwrap();
+        server.wait().unwrap();
+    }
+
+    /// Ends the server by SIGTERM, as an operator does.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut server = self.server.take().expect("a running server");
+        let status = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
+        assert!(status.success());
+        until("ferrule serve ends after SIGTERM", || server.try_wait().unwrap())
+    }
+
+    /// The folder for files of the test; the server's data is in it too.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs `ferrule WORDS`.
+    pub fn run(&self, words: &[&str]) -> Answer {
+        answer(self.program().args(words).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Runs `ferrule WORDS` with `input` on standard input.
+    pub fn feed(&self, words: &[&str], input: &[u8]) -> Answer {
+        let mut child = self
+            .program()
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let input = input.to_vec();
+        // A command that refuses its input closes it early; that is no failure of the test.
+        let writer = std::thread::spawn(move || stdin.write_all(&input).ok());
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        answer(output)
+    }
+
+    /// Applies documents.
+    pub fn apply(&self, documents: &str) -> Answer {
+        self.feed(&["apply", "-f", "-"], documents.as_bytes())
+    }
+
+    /// Writes a file into the test's folder.
+    pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// An object as `ferrule get KIND NAME -o json` prints it, or nothing.
+    pub fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let answer = self.run(&["get", kind, name, "-o", "json"]);
+        (answer.code == 0).then(|| serde_json::from_str(&answer.out).expect("JSON on standard output"))
+    }
+
+    /// Waits until an object satisfies `done`.
+    pub fn wait(&self, kind: &str, name: &str, what: &str, done: impl Fn(&Value) -> bool) -> Value {
+        let mut last = None;
+        let deadline = std::time::Instant::now() + crate::wait::PATIENCE;
+        while std::time::Instant::now() < deadline {
+            last = self.get(kind, name);
+            if let Some(object) = last.as_ref().filter(|object| done(object)) {
+                return object.clone();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        panic!("{kind} {name} did not become {what}: {last:#?}");
+    }
+
+    /// Waits until the object's condition `Ready` is true.
+    pub fn ready(&self, kind: &str, name: &str) -> Value {
+        self.wait(kind, name, "ready", |object| {
+            condition(object, "Ready").is_some_and(|ready| ready["status"] == "True")
+        })
+    }
+
+    /// Waits until the object's condition `Ready` has this reason; returns the condition's message.
+    pub fn reason(&self, kind: &str, name: &str, reason: &str) -> String {
+        let object = self.wait(kind, name, reason, |object| {
+            condition(object, "Ready").is_some_and(|ready| ready["reason"] == reason)
+        });
+        condition(&object, "Ready").unwrap()["message"].as_str().unwrap_or_default().to_owned()
+    }
+
+    fn program(&self) -> Command {
+        let mut command = Command::new(binary("ferrule"));
+        command.env("FERRULE_DATA", self.folder().join("data")).current_dir(self.folder());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+}
+
+impl Drop for Ferrule {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take()
+            && server.kill().is_ok()
+        {
+            server.wait().ok();
+        }
+    }
+}
+
+/// The condition of this type in an object's status.
+pub fn condition<'a>(object: &'a Value, kind: &str) -> Option<&'a Value> {
+    object["status"]["conditions"].as_array()?.iter().find(|condition| condition["type"] == kind)
+}
+
+/// A program of this workspace, beside the test's own.
+pub fn binary(name: &str) -> PathBuf {
+    let mut path = std::env::current_exe().unwrap();
+    path.pop();
+    if path.ends_with("deps") {
+        path.pop();
+    }
+    path.join(name)
+}
+
+/// The folder of the checkout.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn answer(output: Output) -> Answer {
+    Answer {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
