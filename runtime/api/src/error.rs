@@ -116,8 +116,61 @@ fn details(all: &[Diagnostic]) -> Vec<u8> {
     list.encode_to_vec()
 }
 
-/// The gRPC status code for a stable code, in one table.
+/// The gRPC status code for a stable code, in one table. What is wrong with a document is an invalid argument; what is wrong
+/// with the state of the platform has a code of its own.
 fn status_code(code: Code) -> tonic::Code {
-    let _ = code;
-    tonic::Code::InvalidArgument
+    use tonic::Code as Status;
+    match code {
+        Code::NotFound => Status::NotFound,
+        Code::AlreadyExists | Code::VersionTaken => Status::AlreadyExists,
+        Code::Conflict => Status::Aborted,
+        Code::InUse | Code::Immutable | Code::Unresolved | Code::ComponentMissing | Code::ComponentBroken => {
+            Status::FailedPrecondition
+        }
+        Code::NetDenied | Code::FileDenied | Code::LoopbackDenied | Code::ListenDenied | Code::AddressDenied => {
+            Status::PermissionDenied
+        }
+        Code::ComponentTooLarge | Code::DocumentTooLarge | Code::TooComplex | Code::LimitReached => {
+            Status::ResourceExhausted
+        }
+        Code::DrainTimedOut | Code::TimedOut | Code::NotReady => Status::DeadlineExceeded,
+        Code::Unsupported => Status::Unimplemented,
+        Code::NoServer | Code::GuestUnavailable => Status::Unavailable,
+        Code::StoreUnusable | Code::DataFolder | Code::Internal => Status::Internal,
+        _ => Status::InvalidArgument,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_diagnostic_arrives_as_it_was_sent() {
+        let all: Vec<Diagnostic> = Code::ALL
+            .iter()
+            .map(|code| {
+                let mut diagnostic = Diagnostic::new(*code, code.title())
+                    .in_document("a.yaml#2")
+                    .at("spec.functions[0].args")
+                    .expected("a number")
+                    .found("`x`")
+                    .help("write a number");
+                diagnostic.position = Some((3, 7));
+                diagnostic
+            })
+            .chain([Diagnostic::new(Code::NotFound, "bare").as_warning()])
+            .collect();
+        let status = Error::Refused(all.clone()).into_status();
+        assert_eq!(status.code(), tonic::Code::ResourceExhausted);
+        let back = Error::from_status(&status, &Address::Unix("/s".into()));
+        assert_eq!(back, Error::Refused(all));
+    }
+
+    #[test]
+    fn a_list_too_long_to_send_is_cut_and_never_empty() {
+        let long = Diagnostic::new(Code::BadValue, "x".repeat(LARGEST_DETAILS));
+        let status = Error::Refused(vec![long.clone(), long.clone()]).into_status();
+        assert_eq!(Error::from_status(&status, &Address::Unix("/s".into())), Error::Refused(vec![long]));
+    }
 }

@@ -2,7 +2,7 @@
 
 use ferrule_model::component::Description;
 use ferrule_model::conditions::{Condition, Truth};
-use ferrule_model::error::{Code, Diagnostic};
+use ferrule_model::error::{Code, Diagnostic, Severity};
 use ferrule_model::{Kind, Object};
 
 use crate::error::Error;
@@ -50,14 +50,18 @@ fn to_json<T: serde::Serialize>(value: &T) -> Vec<u8> {
 
 impl From<&Diagnostic> for proto::Diagnostic {
     fn from(d: &Diagnostic) -> Self {
+        let (line, column) = d.position.unwrap_or_default();
         Self {
-            code: d.code.as_str().to_owned(),
-            document: d.document.clone().unwrap_or_default(),
-            path: d.path.clone().unwrap_or_default(),
+            code: d.code.id().to_owned(),
+            document: d.document.clone(),
+            path: d.path.clone(),
             message: d.message.clone(),
             expected: d.expected.clone().unwrap_or_default(),
             found: d.found.clone().unwrap_or_default(),
             help: d.help.clone().unwrap_or_default(),
+            warning: !d.is_error(),
+            line,
+            column,
         }
     }
 }
@@ -66,11 +70,14 @@ pub(crate) fn diagnostics_out<'a>(all: impl IntoIterator<Item = &'a Diagnostic>)
     all.into_iter().map(Into::into).collect()
 }
 
-pub(crate) fn diagnostic_in(d: proto::Diagnostic) -> Result<Diagnostic, Error> {
+fn diagnostic_in(d: proto::Diagnostic) -> Result<Diagnostic, Error> {
+    let code = d.code.parse::<Code>().map_err(|error| malformed(&format!("{error} ({})", d.message)))?;
     Ok(Diagnostic {
-        code: Code::parse(&d.code).ok_or_else(|| malformed(&format!("unknown code '{}' ({})", d.code, d.message)))?,
-        document: some(d.document),
-        path: some(d.path),
+        severity: if d.warning { Severity::Warning } else { Severity::Error },
+        code,
+        document: d.document,
+        position: (d.line > 0).then_some((d.line, d.column)),
+        path: d.path,
         message: d.message,
         expected: some(d.expected),
         found: some(d.found),
