@@ -1,1 +1,13 @@
-//! Placeholder while the workspace is laid out.
+//! The record log: where records are between the source that took them in and the pipelines that deliver them.
+//!
+//! Start with [`Log`], the contract; [`MemoryLog`] keeps it within one process, and [`conformance`] is what every backend
+//! has to pass.
+
+pub mod conformance;
+mod log;
+mod memory;
+
+pub use log::{
+    AppendReceipt, Bounds, Cursor, Durability, Entries, Guarantees, Log, LogError, LogReader, Retention, StartAt, Usage,
+};
+pub use memory::MemoryLog;
