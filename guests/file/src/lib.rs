@@ -1,0 +1,1 @@
+//! Source of the lines of a file, and sink that appends lines to one.

@@ -1,0 +1,1 @@
+//! Sink that posts records to a URL.
