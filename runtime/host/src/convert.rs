@@ -1,0 +1,174 @@
+//! Between the model's types and those that cross the boundary. Columns are shared, never copied.
+
+use ferrule_model::component::{Columns, Description, Direction, NamedSchema, Problem};
+use ferrule_model::record::{Batch, Column, Outcomes, Postponement, Rejection, Transformed};
+
+use crate::bindings::exports::ferrule::connector::component as wit;
+use crate::bindings::ferrule::connector::{logging, status};
+use crate::bindings::wire;
+use crate::error::{GuestError, GuestErrorKind};
+use crate::observer::{Level, Severity};
+
+fn lower_column(column: &Column) -> wire::Column {
+    wire::Column { bytes: column.bytes.clone(), ends: column.ends.clone() }
+}
+
+fn lift_column(column: wire::Column) -> Column {
+    Column { bytes: column.bytes, ends: column.ends }
+}
+
+fn lift_extra(extra: Vec<(u16, wire::Column)>) -> Vec<(u16, Column)> {
+    extra.into_iter().map(|(number, column)| (number, lift_column(column))).collect()
+}
+
+/// A batch for a guest that reads only the columns `reads`; tokens always go along.
+pub(crate) fn lower_batch(batch: &Batch, reads: Columns) -> wire::Batch {
+    let absent = Column::default();
+    let column = |flag, column| lower_column(if reads.contains(flag) { column } else { &absent });
+    wire::Batch {
+        count: batch.count,
+        payload: column(Columns::PAYLOAD, &batch.payload),
+        key: column(Columns::KEY, &batch.key),
+        headers: column(Columns::HEADERS, &batch.headers),
+        timestamps: if reads.contains(Columns::TIMESTAMPS) { batch.timestamps.clone() } else { [].into() },
+        tokens: batch.tokens.clone(),
+        upstream_ids: lower_column(&absent),
+        record_ids: column(Columns::RECORD_IDS, &batch.record_ids),
+        attempts: if reads.contains(Columns::ATTEMPTS) { batch.attempts.clone() } else { [].into() },
+        extra: batch.extra.iter().map(|(number, column)| (*number, lower_column(column))).collect(),
+    }
+}
+
+pub(crate) fn lift_batch(batch: wire::Batch) -> Batch {
+    Batch {
+        count: batch.count,
+        payload: lift_column(batch.payload),
+        key: lift_column(batch.key),
+        headers: lift_column(batch.headers),
+        timestamps: batch.timestamps,
+        tokens: batch.tokens,
+        upstream_ids: lift_column(batch.upstream_ids),
+        record_ids: lift_column(batch.record_ids),
+        attempts: batch.attempts,
+        extra: lift_extra(batch.extra),
+    }
+}
+
+fn lift_rejections(rejected: Vec<wire::Rejection>) -> Vec<Rejection> {
+    rejected.into_iter().map(|one| Rejection { record_ref: one.record_ref, reason: one.reason }).collect()
+}
+
+pub(crate) fn lift_outcomes(outcomes: wire::Outcomes) -> Outcomes {
+    Outcomes {
+        delivered: outcomes.delivered,
+        retry: outcomes
+            .retry
+            .into_iter()
+            .map(|one| Postponement { token: one.token, after_ms: one.after_ms, reason: one.reason })
+            .collect(),
+        rejected: lift_rejections(outcomes.rejected),
+    }
+}
+
+pub(crate) fn lift_transformed(transformed: wire::Transformed) -> Transformed {
+    Transformed {
+        origins: transformed.origins,
+        also: transformed.also,
+        changes: transformed.changes,
+        payload: lift_column(transformed.payload),
+        key: lift_column(transformed.key),
+        headers: lift_column(transformed.headers),
+        timestamps: transformed.timestamps,
+        routes: transformed.routes,
+        rejected: lift_rejections(transformed.rejected),
+        extra: lift_extra(transformed.extra),
+    }
+}
+
+pub(crate) fn lift_error(error: wire::Error) -> GuestError {
+    let (kind, message) = match error {
+        wire::Error::Unavailable(message) => (GuestErrorKind::Unavailable, message),
+        wire::Error::Invalid(message) => (GuestErrorKind::Invalid, message),
+        wire::Error::Denied(message) => (GuestErrorKind::Denied, message),
+        wire::Error::Failed(message) => (GuestErrorKind::Failed, message),
+    };
+    GuestError { kind, message }
+}
+
+pub(crate) fn lower_direction(direction: Direction) -> wit::Direction {
+    match direction {
+        Direction::Ingress => wit::Direction::Ingress,
+        Direction::Egress => wit::Direction::Egress,
+        Direction::Transform => wit::Direction::Transform,
+    }
+}
+
+fn lift_columns(columns: wit::Columns) -> Columns {
+    [
+        (wit::Columns::PAYLOAD, Columns::PAYLOAD),
+        (wit::Columns::KEY, Columns::KEY),
+        (wit::Columns::HEADERS, Columns::HEADERS),
+        (wit::Columns::TIMESTAMPS, Columns::TIMESTAMPS),
+        (wit::Columns::RECORD_IDS, Columns::RECORD_IDS),
+        (wit::Columns::ATTEMPTS, Columns::ATTEMPTS),
+    ]
+    .into_iter()
+    .filter(|(flag, _)| columns.contains(*flag))
+    .fold(Columns::NONE, |all, (_, column)| all | column)
+}
+
+pub(crate) fn lift_description(description: wit::Description) -> Description {
+    Description {
+        name: description.name,
+        version: description.version,
+        summary: description.summary,
+        directions: description
+            .directions
+            .into_iter()
+            .map(|direction| match direction {
+                wit::Direction::Ingress => Direction::Ingress,
+                wit::Direction::Egress => Direction::Egress,
+                wit::Direction::Transform => Direction::Transform,
+            })
+            .collect(),
+        schemas: description
+            .schemas
+            .into_iter()
+            .map(|schema| NamedSchema { name: schema.name, content: schema.content })
+            .collect(),
+        capabilities: description
+            .capabilities
+            .into_iter()
+            .map(|asked| ferrule_model::component::Capability {
+                kind: asked.kind,
+                target: asked.target,
+                reason: asked.reason,
+            })
+            .collect(),
+        reads: lift_columns(description.reads),
+        routes: description.routes,
+        properties: description.properties,
+    }
+}
+
+pub(crate) fn lift_problem(problem: wit::Problem) -> Problem {
+    Problem { scope: problem.scope, path: problem.path, position: problem.position, message: problem.message }
+}
+
+pub(crate) fn lift_level(level: logging::Level) -> Level {
+    match level {
+        logging::Level::Trace => Level::Trace,
+        logging::Level::Debug => Level::Debug,
+        logging::Level::Info => Level::Info,
+        logging::Level::Warn => Level::Warn,
+        logging::Level::Error => Level::Error,
+    }
+}
+
+pub(crate) fn lift_severity(severity: status::Severity) -> Severity {
+    match severity {
+        status::Severity::Info => Severity::Info,
+        status::Severity::Warning => Severity::Warning,
+        status::Severity::Critical => Severity::Critical,
+    }
+}

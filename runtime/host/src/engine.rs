@@ -1,0 +1,162 @@
+//! The two wasmtime engines and the clock that makes guests give way.
+
+use std::path::Path;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::artifact::Component;
+use crate::error::{HostError, LoadError};
+use crate::guest::Guest;
+use crate::limits;
+use crate::linker;
+
+/// How often a computing guest gives way to others, and so how exactly computing time is measured.
+pub(crate) const TICK: Duration = Duration::from_millis(10);
+
+/// The stack of one call into a guest. Guests written in Rust need a few KiB; interpreters recurse.
+const STACK_BYTES: usize = 512 << 10;
+
+/// Core instances inside one component. A component made by the Rust tool chain has 3 to 5, one composed of several more.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+
+/// How an engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Instances of the dense engine that can live at once. Every slot costs two memory mappings from the start and a
+    /// running stream six, and Linux allows a process 65,530.
+    pub instances: u32,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        Self { instances: 1_000 }
+    }
+}
+
+/// Which of the two engines runs a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EngineKind {
+    /// Pooled slots with at most 64 MiB of memory: thousands of small guests.
+    Dense,
+    /// Memory as needed: interpreters and other large guests.
+    Roomy,
+}
+
+impl EngineKind {
+    /// The name that a description uses.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::Roomy => "roomy",
+        }
+    }
+}
+
+pub(crate) struct Parts {
+    pub(crate) engine: wasmtime::Engine,
+    pub(crate) linker: Linker<Guest>,
+}
+
+struct Inner {
+    dense: Parts,
+    roomy: Parts,
+}
+
+/// Compiles and runs components. Cloning it is cheap; its clock ends with the last clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Sets up both engines and starts their clock.
+    pub fn new(options: EngineOptions) -> Result<Self, HostError> {
+        let dense = Parts::new(&dense(&options))?;
+        let roomy = Parts::new(&roomy())?;
+        let inner = Arc::new(Inner { dense, roomy });
+        let clock = Arc::downgrade(&inner);
+        std::thread::Builder::new()
+            .name("ferrule-epoch".into())
+            .spawn(move || tick(&clock))
+            .map_err(|error| HostError(format!("its clock cannot start: {error}")))?;
+        Ok(Self(inner))
+    }
+
+    /// Checks and compiles an artifact, and asks it what it is.
+    pub async fn load(&self, bytes: &[u8]) -> Result<Component, LoadError> {
+        Component::load(self, bytes, None).await
+    }
+
+    /// Like [`Engine::load`], and keeps the compiled form in `folder`, which belongs to this process' user alone.
+    pub async fn load_with_cache(&self, bytes: &[u8], folder: &Path) -> Result<Component, LoadError> {
+        Component::load(self, bytes, Some(folder)).await
+    }
+
+    pub(crate) fn parts(&self, kind: EngineKind) -> &Parts {
+        match kind {
+            EngineKind::Dense => &self.0.dense,
+            EngineKind::Roomy => &self.0.roomy,
+        }
+    }
+}
+
+impl Parts {
+    fn new(config: &Config) -> Result<Self, HostError> {
+        let engine = wasmtime::Engine::new(config).map_err(|error| HostError(format!("{error:#}")))?;
+        let linker = linker::link(&engine).map_err(|error| HostError(format!("{error:#}")))?;
+        Ok(Self { engine, linker })
+    }
+}
+
+fn common() -> Config {
+    let mut config = Config::new();
+    config
+        .concurrency_support(false)
+        .epoch_interruption(true)
+        .async_stack_size(STACK_BYTES)
+        .max_wasm_stack(STACK_BYTES / 2)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(8));
+    config
+}
+
+fn dense(options: &EngineOptions) -> Config {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(options.instances)
+        .total_core_instances(options.instances.saturating_mul(4))
+        .total_memories(options.instances)
+        .total_tables(options.instances.saturating_mul(2))
+        .total_stacks(options.instances)
+        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .table_elements(limits::TABLE_ELEMENTS)
+        .max_memory_size(limits::MEMORY_BYTES)
+        .linear_memory_keep_resident(0);
+    let mut config = common();
+    config
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
+        .memory_reservation(limits::MEMORY_BYTES as u64)
+        .memory_guard_size(0);
+    config
+}
+
+fn roomy() -> Config {
+    let mut config = common();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    config
+}
+
+fn tick(clock: &Weak<Inner>) {
+    loop {
+        std::thread::sleep(TICK);
+        let Some(inner) = clock.upgrade() else { return };
+        inner.dense.engine.increment_epoch();
+        inner.roomy.engine.increment_epoch();
+    }
+}

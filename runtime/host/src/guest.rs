@@ -1,0 +1,116 @@
+//! The state of one guest: who it is, what it was granted, and what it holds.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use ferrule_model::capability::{Ability, AbilityKind, Target};
+use ferrule_model::component::Capability;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::error::CallError;
+use crate::limits::{Limits, MemoryLimiter};
+use crate::log_gate::LogGate;
+use crate::network::{Gate, HttpSender};
+use crate::observer::{Level, Observer};
+use crate::stdio::{Lines, Stdout};
+use crate::wake::WakeHandle;
+
+/// What the text of a refusal names, so that it can say what to write where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrantHint {
+    /// The class or function that a grant would be for.
+    pub class: String,
+}
+
+pub(crate) struct Guest {
+    pub(crate) table: ResourceTable,
+    pub(crate) memory: MemoryLimiter,
+    pub(crate) wake: WakeHandle,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) log: Arc<LogGate>,
+    pub(crate) gate: Arc<Gate>,
+    /// Names of metrics and alerts that were used, to bound them.
+    pub(crate) series: HashSet<String>,
+    wasi: WasiCtx,
+    http: WasiHttpCtx,
+    sender: HttpSender,
+}
+
+/// Who a guest is and what it may do.
+pub(crate) struct Identity {
+    pub(crate) name: String,
+    pub(crate) hint: GrantHint,
+    pub(crate) abilities: Vec<Ability>,
+    pub(crate) asked: Vec<Capability>,
+    pub(crate) observer: Arc<dyn Observer>,
+}
+
+impl Guest {
+    pub(crate) fn new(identity: Identity, limits: &Limits) -> Result<Self, CallError> {
+        let mut wasi = WasiCtxBuilder::new();
+        let log = Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second));
+        wasi.stdout(Stdout(Arc::new(Lines::new(log.clone(), Level::Info))))
+            .stderr(Stdout(Arc::new(Lines::new(log.clone(), Level::Warn))));
+        open_folders(&mut wasi, &identity.abilities)?;
+        Ok(Self::with_wasi(identity, limits, wasi.build(), log))
+    }
+
+    pub(crate) fn with_wasi(identity: Identity, limits: &Limits, wasi: WasiCtx, log: Arc<LogGate>) -> Self {
+        let observer = identity.observer.clone();
+        let gate = Arc::new(Gate::new(identity));
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.handles);
+        Self {
+            table,
+            memory: MemoryLimiter::new(limits.memory_bytes),
+            wake: WakeHandle::new(),
+            observer,
+            log,
+            sender: HttpSender::new(gate.clone()),
+            gate,
+            series: HashSet::new(),
+            wasi,
+            http: WasiHttpCtx::new(),
+        }
+    }
+}
+
+/// Opens each granted folder once, under the path that the grant names. A folder granted for writing can be read as well:
+/// WASI has no way to write without it.
+fn open_folders(wasi: &mut WasiCtxBuilder, abilities: &[Ability]) -> Result<(), CallError> {
+    let writable: Vec<_> = folders(abilities, AbilityKind::Write).collect();
+    let readable = folders(abilities, AbilityKind::Read).filter(|folder| !writable.contains(folder));
+    let all = writable.iter().map(|folder| (*folder, FsPerms::ReadWrite)).chain(readable.map(|folder| (folder, FsPerms::ReadOnly)));
+    for (folder, permissions) in all {
+        // Opened through cap-std first, so that what cannot be opened is told as what it is.
+        cap_std::fs::Dir::open_ambient_dir(folder, cap_std::ambient_authority())
+            .and_then(|_| wasi.preopened_dir(folder, folder, permissions).map_err(std::io::Error::other))
+            .map_err(|error| {
+                CallError::Host(format!(
+                    "the granted folder `{folder}` cannot be opened: {error}. Make the folder, or correct the grant"
+                ))
+            })?;
+    }
+    Ok(())
+}
+
+fn folders(abilities: &[Ability], kind: AbilityKind) -> impl Iterator<Item = &str> {
+    abilities.iter().filter(move |ability| ability.kind == kind).filter_map(|ability| match &ability.target {
+        Target::Folder(folder) => Some(folder.as_str()),
+        Target::Host { .. } => None,
+    })
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for Guest {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { ctx: &mut self.http, table: &mut self.table, hooks: &mut self.sender }
+    }
+}

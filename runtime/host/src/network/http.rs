@@ -1,0 +1,87 @@
+//! `wasi:http` out of a guest: each request goes over a connection that passed the gate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrule_model::capability::AbilityKind;
+use http_body_util::BodyExt as _;
+use hyper::http::uri::Scheme;
+use hyper::{Request, Response, Uri};
+use hyper_util::rt::TokioIo;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+
+use super::gate::{Failure, Gate};
+
+/// How long to wait where the guest does not say. Threat: a server that accepts and says nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+pub(crate) struct HttpSender(Arc<Gate>);
+
+impl HttpSender {
+    pub(crate) fn new(gate: Arc<Gate>) -> Self {
+        Self(gate)
+    }
+}
+
+impl WasiHttpHooks for HttpSender {
+    fn send_request(
+        &mut self,
+        request: Request<WasiBody>,
+        options: Option<RequestOptions>,
+        _processed: Io,
+    ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Io), Error>> + Send> {
+        let gate = self.0.clone();
+        Box::new(async move { send(&gate, request, options.unwrap_or_default()).await })
+    }
+}
+
+async fn send(gate: &Gate, mut request: Request<WasiBody>, options: RequestOptions) -> Result<(Response<WasiBody>, Io), Error> {
+    let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?;
+    let host = authority.host().to_owned();
+    let encrypted = request.uri().scheme() == Some(&Scheme::HTTPS);
+    let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
+    let destination = gate.check_name(AbilityKind::Http, &host, port).map_err(told)?;
+    if encrypted {
+        return Err(told(Failure::encrypted(&host, port)));
+    }
+    let connect = options.connect_timeout.unwrap_or(PATIENCE);
+    let stream =
+        tokio::time::timeout(connect, gate.dial(&destination)).await.map_err(|_| Error::ConnectionTimeout)?.map_err(told)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let worker = tokio::spawn(connection);
+    let abort = Abort(worker.abort_handle());
+    // A server that is not a proxy gets the path only.
+    let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    *request.uri_mut() = Uri::try_from(path).map_err(|_| Error::HttpRequestUriInvalid)?;
+    let first = options.first_byte_timeout.unwrap_or(PATIENCE);
+    let response =
+        tokio::time::timeout(first, sender.send_request(request)).await.map_err(|_| Error::ConnectionReadTimeout)??;
+    let io: Io = Box::new(async move {
+        let _abort = abort;
+        match worker.await {
+            Ok(ended) => ended.map_err(Error::from),
+            Err(_) => Ok(()),
+        }
+    });
+    Ok((response.map(|body| body.map_err(Error::from).boxed_unsync()), io))
+}
+
+/// Ends the connection's task with the request that it serves.
+struct Abort(tokio::task::AbortHandle);
+
+impl Drop for Abort {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn told(failure: Failure) -> Error {
+    match failure {
+        Failure::Denied(_) => Error::HttpRequestDenied,
+        Failure::UnknownName(message) => Error::DnsError { rcode: Some(message), info_code: None },
+        Failure::Unreachable(message) => Error::Connect(std::io::Error::other(message)),
+        Failure::Unsupported(_) | Failure::Invalid(_) => Error::InternalError(Some(failure.message().to_owned())),
+    }
+}
