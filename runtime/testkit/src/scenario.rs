@@ -1,0 +1,120 @@
+//! Runs one test of a script: opens a session, does its steps, and says what was expected and what was found.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrule_host::Component;
+use ferrule_model::component::Problem;
+use tokio::time::timeout;
+
+use crate::live::{Live, check_error};
+use crate::observed::Observed;
+use crate::peer::Peer;
+use crate::report::Verdict;
+use crate::script::{ExpectedProblem, Test};
+use crate::setup::Setup;
+
+/// Runs one test. `folder` is an empty folder of its own.
+pub async fn run(component: &Component, test: &Test, folder: &Path) -> Verdict {
+    if let Some(why) = &test.ignore {
+        return Verdict::Ignored(why.clone());
+    }
+    let observed = Arc::new(Observed::default());
+    let deadline = Duration::from_secs_f64(test.deadline);
+    let outcome = match timeout(deadline, attempt(component, test, folder, &observed)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(format!("expected: an end within {} s\n   found: the test still runs", test.deadline)),
+    };
+    match outcome {
+        Ok(()) => Verdict::Passed,
+        Err(why) => {
+            let told = observed.text();
+            Verdict::Failed(if told.is_empty() { why } else { format!("{why}\n\nthe guest told:\n{told}") })
+        }
+    }
+}
+
+async fn attempt(component: &Component, test: &Test, folder: &Path, observed: &Arc<Observed>) -> Result<(), String> {
+    for (name, content) in &test.files {
+        write_file(folder, name, content)?;
+    }
+    let mut setup = Setup {
+        direction: test.direction,
+        static_parameters: test.static_parameters.clone().unwrap_or_else(|| serde_json::json!({})),
+        config: test.config.clone().unwrap_or_else(|| serde_json::json!({})),
+        parameters: test.parameters.clone().unwrap_or_else(|| serde_json::json!({})),
+        allow: test.allow.clone(),
+        peer: None,
+        folder: Some(folder.display().to_string()),
+    };
+    let peer = match &test.peer {
+        Some(acts) => Some(Peer::start(acts.clone()).await.map_err(|e| format!("the peer does not start: {e}"))?),
+        None => None,
+    };
+    setup.peer = peer.as_ref().map(Peer::address);
+    let problems = validate(component, &setup).await?;
+    if let Some(expected) = &test.problems {
+        return check_problems(expected, &problems);
+    }
+    if !problems.is_empty() && test.open_error.is_none() {
+        let found: Vec<String> = problems.iter().map(|p| format!("{} {}: {}", p.scope, p.path, p.message)).collect();
+        return Err(format!("expected: parameters without problems\n   found: {}", found.join("; ")));
+    }
+    let mut live = Live::new(component, setup, observed.clone());
+    match (live.open().await, &test.open_error) {
+        (Ok(()), None) => {}
+        (Ok(()), Some(expected)) => return Err(format!("expected: open fails ({expected:?})\n   found: it opened")),
+        (Err(error), Some(expected)) => return check_error(expected, &error),
+        (Err(error), None) => return Err(format!("expected: the session opens\n   found: {error}")),
+    }
+    for (i, step) in test.steps.iter().enumerate() {
+        live.step(step).await.map_err(|problem| format!("step {i}: {problem}"))?;
+    }
+    live.close().await?;
+    if let Some(peer) = peer {
+        peer.finish(PATIENCE).await?;
+    }
+    for (name, expected) in &test.files_after {
+        let found = std::fs::read_to_string(folder.join(name)).map_err(|e| format!("file {name}: {e}"))?;
+        if found != *expected {
+            return Err(format!("file {name}:\nexpected: {expected:?}\n   found: {found:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// How long the peer may take to see what the guest sent last.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+fn write_file(folder: &Path, name: &str, content: &str) -> Result<(), String> {
+    let plain = Path::new(name).components().all(|c| matches!(c, std::path::Component::Normal(_)));
+    if !plain {
+        return Err(format!("file {name}: expected a path within the test's folder"));
+    }
+    let path = folder.join(name);
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::write(&path, content))
+        .map_err(|e| format!("file {name}: {e}"))
+}
+
+async fn validate(component: &Component, setup: &Setup) -> Result<Vec<Problem>, String> {
+    let (static_parameters, config, parameters) = setup.texts();
+    let problems = component
+        .validate(&static_parameters, &config, &parameters)
+        .await
+        .map_err(|e| format!("expected: an answer of validate\n   found: {e}"))?;
+    Ok(problems)
+}
+
+fn check_problems(expected: &[ExpectedProblem], found: &[Problem]) -> Result<(), String> {
+    let fits = |want: &ExpectedProblem, have: &Problem| {
+        want.scope.as_ref().is_none_or(|s| *s == have.scope)
+            && want.path.as_ref().is_none_or(|p| *p == have.path)
+            && want.position.is_none_or(|p| have.position == Some(p))
+            && want.message.as_ref().is_none_or(|m| have.message.contains(m))
+    };
+    let all = expected.len() == found.len() && expected.iter().all(|want| found.iter().any(|have| fits(want, have)));
+    if all { Ok(()) } else { Err(format!("expected: the problems {expected:?}\n   found: {found:?}")) }
+}
