@@ -4,6 +4,7 @@ pub mod capability;
 pub mod component;
 pub mod conditions;
 pub mod connector;
+pub mod document;
 pub mod error;
 pub mod ids;
 pub mod kind;
@@ -11,6 +12,9 @@ pub mod object;
 pub mod quantity;
 pub mod record;
 pub mod reference;
+pub mod schema;
+
+mod shape;
 
 pub use conditions::{Condition, Status, Truth};
 pub use error::{Code, Diagnostic, Severity};

@@ -3,7 +3,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::stream::{Limits, StreamDirection};
+use super::stream::{LIMITS, Limits, StreamDirection};
+use crate::{
+    Object,
+    document::kps::{KpsField, To, kps},
+    schema,
+    shape::{Check, Field, Shape, field},
+};
 
 /// Which directions the streams of a class may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -105,6 +111,52 @@ impl ComponentSource {
             Self::Name {
                 name: name.to_owned(),
                 version,
+            }
+        }
+    }
+}
+
+/// The fields of a native document.
+pub(crate) const NATIVE: &[Field] = &[
+    field("description", Shape::Text),
+    field("version", Shape::Filled),
+    field("type", TYPE),
+    field("component", Shape::Filled),
+    field("minServiceDomainVersion", Shape::Text),
+    field("staticSchema", Shape::Schema),
+    field("configSchema", Shape::Schema),
+    field("streamSchema", Shape::Schema),
+    field("yamlData", Shape::Text),
+    field("limits", LIMITS),
+];
+
+const TYPE: Shape = Shape::Word(&["INGRESS", "EGRESS", "BIDIRECTIONAL"]);
+
+/// The fields of a KPS document.
+pub(crate) const KPS: &[KpsField] = &[
+    kps(&["id"], Shape::Filled, To::Id),
+    kps(&["name"], Shape::Filled, To::Name).needed(),
+    kps(&["description"], Shape::Text, To::Same("description")),
+    kps(&["connectorVersion"], Shape::Filled, To::Same("version")).needed(),
+    kps(&["minSvcDomainVersion"], Shape::Text, To::Same("minServiceDomainVersion")),
+    kps(&["type"], TYPE, To::Same("type")).needed(),
+    kps(&["staticParameterSchema"], Shape::Schema, To::Same("staticSchema")),
+    kps(&["configParameterSchema"], Shape::Schema, To::Same("configSchema")),
+    kps(&["streamParameterSchema"], Shape::Schema, To::Same("streamSchema")),
+    kps(&["yamlData"], Shape::Text, To::Same("yamlData")).needed(),
+];
+
+impl ClassSpec {
+    pub(crate) fn validate(&self, object: &Object, check: &mut Check) {
+        for (field, schema) in [
+            ("staticSchema", &self.static_schema),
+            ("configSchema", &self.config_schema),
+            ("streamSchema", &self.stream_schema),
+        ] {
+            if let Some(schema) = schema {
+                for diagnostic in schema::problems(schema, &object.path(field)) {
+                    check.add(diagnostic);
+                }
             }
         }
     }

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::shape::{Field, Shape, field, needed};
+
 /// A registered component. Made by `register`; immutable.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -23,3 +25,13 @@ pub struct ComponentSpec {
     #[serde(skip_serializing_if = "Value::is_null")]
     pub describes: Value,
 }
+
+/// The fields of a native document.
+pub(crate) const NATIVE: &[Field] = &[
+    field("description", Shape::Text),
+    field("version", Shape::Filled),
+    needed("digest", Shape::Filled),
+    needed("size", Shape::Count(0, u64::MAX)),
+    needed("world", Shape::Word(&["source", "sink", "connector", "function"])),
+    field("describes", Shape::Values),
+];

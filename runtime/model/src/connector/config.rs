@@ -2,8 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Values};
-use crate::Ref;
+use super::{Labels, Values, stream::KPS_LABELS};
+use crate::{
+    Ref,
+    document::kps::{KpsField, To, kps},
+    shape::{Field, Shape, field, needed},
+};
 
 /// Values that change while an instance runs. Several configs of one instance are merged in order of their names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,3 +31,25 @@ pub struct ConfigSpec {
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub service_domain_selectors: Labels,
 }
+
+/// The fields of a native document.
+pub(crate) const NATIVE: &[Field] = &[
+    field("description", Shape::Text),
+    needed("instance", Shape::Reference),
+    field("parameters", Shape::Values),
+    field("serviceDomains", Shape::List(&Shape::Reference)),
+    field("excludeServiceDomains", Shape::List(&Shape::Reference)),
+    field("serviceDomainSelectors", Shape::Labels),
+];
+
+/// The fields of a KPS document.
+pub(crate) const KPS: &[KpsField] = &[
+    kps(&["id"], Shape::Filled, To::Id),
+    kps(&["name"], Shape::Filled, To::Name).needed(),
+    kps(&["description"], Shape::Text, To::Same("description")),
+    kps(&["connectorInstanceID"], Shape::Filled, To::Uid("instance")).needed(),
+    kps(&["config", "parameters"], Shape::Values, To::Same("parameters")),
+    kps(&["serviceDomainIds"], Shape::List(&Shape::Filled), To::Uids("serviceDomains")),
+    kps(&["excludeServiceDomainIds"], Shape::List(&Shape::Filled), To::Uids("excludeServiceDomains")),
+    kps(&["serviceDomainSelectors"], KPS_LABELS, To::Labels("serviceDomainSelectors")),
+];

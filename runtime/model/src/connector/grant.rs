@@ -1,9 +1,12 @@
 //! A grant: what the guests of a class, instance, stream or function may reach.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use crate::Ref;
+use crate::{
+    Ref,
+    capability::Allowance,
+    shape::{Check, Field, Shape, field, needed},
+};
 
 /// What the guests of a class, instance, stream or function may reach. Where several are named, all must fit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,7 +27,28 @@ pub struct GrantSpec {
     /// All steps that use this function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<Ref>,
-    /// What they may reach: each entry an object with one member, such as `{tcp: "broker.example:1883"}`; the entries
-    /// that [`crate::capability`] reads.
-    pub allow: Vec<Value>,
+    /// What they may reach: each entry an object with one member, such as `{tcp: "broker.example:1883"}`.
+    pub allow: Vec<Allowance>,
+}
+
+/// The fields of a native document.
+pub(crate) const NATIVE: &[Field] = &[
+    field("description", Shape::Text),
+    field("class", Shape::Reference),
+    field("instance", Shape::Reference),
+    field("stream", Shape::Reference),
+    field("function", Shape::Reference),
+    needed("allow", Shape::List(&Shape::Allowance)),
+];
+
+impl GrantSpec {
+    pub(crate) fn validate(&self, check: &mut Check) {
+        let given = [
+            ("class", self.class.is_some()),
+            ("instance", self.instance.is_some()),
+            ("stream", self.stream.is_some()),
+            ("function", self.function.is_some()),
+        ];
+        check.choice("spec", &given, true);
+    }
 }

@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Values;
-use crate::Ref;
+use crate::{
+    Ref,
+    document::kps::{KpsField, To, kps},
+    shape::{Field, Shape, field, needed},
+};
 
 /// A class with values for its static parameters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,3 +28,22 @@ pub struct InstanceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
 }
+
+/// The fields of a native document.
+pub(crate) const NATIVE: &[Field] = &[
+    field("description", Shape::Text),
+    needed("class", Shape::Reference),
+    field("project", Shape::Reference),
+    field("static", Shape::Values),
+    field("component", Shape::Filled),
+];
+
+/// The fields of a KPS document.
+pub(crate) const KPS: &[KpsField] = &[
+    kps(&["id"], Shape::Filled, To::Id),
+    kps(&["name"], Shape::Filled, To::Name).needed(),
+    kps(&["description"], Shape::Text, To::Same("description")),
+    kps(&["connectorClassID"], Shape::Filled, To::Uid("class")).needed(),
+    kps(&["projectId"], Shape::Filled, To::Uid("project")).needed(),
+    kps(&["staticParameters"], Shape::Values, To::Same("static")),
+];

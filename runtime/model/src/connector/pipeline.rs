@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Labels, Values, stream::Limits};
+use super::{
+    Labels, Values,
+    stream::{LIMITS, Limits},
+};
 use crate::{
-    Ref,
+    Code, Diagnostic, Object, Ref,
+    document::kps::{KpsField, To, kps},
     quantity::{Size, Span},
+    shape::{Check, Field, Shape, field, member, needed},
 };
 
 /// Records from streams, through functions, to a stream. Exactly one of `source`, `selectors` and `inputPipeline` is given.
@@ -206,4 +211,223 @@ pub struct External {
     /// A cloud profile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub profile: Option<String>,
+}
+
+const INLINE: &[Field] = &[
+    field("class", Shape::Reference),
+    field("component", Shape::Filled),
+    field("static", Shape::Values),
+    field("config", Shape::Values),
+    field("parameters", Shape::Values),
+    field("labels", Shape::Labels),
+    field("limits", LIMITS),
+];
+
+/// The fields of a native document.
+pub(crate) const NATIVE: &[Field] = &[
+    field("description", Shape::Text),
+    field("project", Shape::Reference),
+    field("source", Shape::StreamUse(INLINE)),
+    field("selectors", SELECTORS),
+    field("inputPipeline", Shape::Reference),
+    field(
+        "functions",
+        Shape::List(&Shape::Record(&[
+            field("name", Shape::Filled),
+            field("function", Shape::Reference),
+            field("component", Shape::Filled),
+            field("args", Shape::Values),
+            field("limits", LIMITS),
+        ])),
+    ),
+    field("sink", Shape::StreamUse(INLINE)),
+    field("routes", Shape::MapOf(&Shape::StreamUse(INLINE))),
+    field(
+        "external",
+        Shape::Record(&[
+            needed("place", Shape::Word(&["localEdge", "publicCloud"])),
+            field("type", Shape::Text),
+            field("service", Shape::Text),
+            field("region", Shape::Text),
+            field("endpointName", Shape::Text),
+            field("profile", Shape::Text),
+        ]),
+    ),
+    field(
+        "retry",
+        Shape::Record(&[
+            field("attempts", Shape::Count(1, u32::MAX as u64)),
+            field("age", Shape::Span),
+            field(
+                "backoff",
+                Shape::Record(&[field("initial", Shape::Span), field("max", Shape::Span)]),
+            ),
+        ]),
+    ),
+    field("onError", Shape::Word(&["dead-letter", "drop"])),
+    field(
+        "batch",
+        Shape::Record(&[
+            field("records", Shape::Count(1, 1_000_000)),
+            field("bytes", Shape::Size),
+            field("linger", Shape::Span),
+        ]),
+    ),
+    field("samplingInterval", Shape::Span),
+    field("paused", Shape::Bool),
+];
+
+const SELECTORS: Shape = Shape::MapOf(&Shape::List(&Shape::Text));
+
+const ENDPOINT: Shape = Shape::Record(&[
+    needed("type", Shape::Filled),
+    field("service", Shape::Text),
+    field("region", Shape::Text),
+    needed("endpointName", Shape::Filled),
+    field("profile", Shape::Text),
+]);
+
+/// The fields of a KPS document.
+pub(crate) const KPS: &[KpsField] = &[
+    kps(&["id"], Shape::Filled, To::Id),
+    kps(&["name"], Shape::Filled, To::Name).needed(),
+    kps(&["description"], Shape::Text, To::Same("description")),
+    kps(&["project"], Shape::Filled, To::Named("project")),
+    kps(&["projectId"], Shape::Filled, To::Uid("project")),
+    kps(&["samplingIntervalMsec"], Shape::Count(0, u64::MAX), To::Millis("samplingInterval")),
+    kps(
+        &["functions"],
+        Shape::List(&Shape::Record(&[
+            needed("name", Shape::Filled),
+            field("args", Shape::Values),
+        ])),
+        To::Steps("functions"),
+    ),
+    kps(
+        &["input"],
+        Shape::Record(&[
+            field("categorySelectors", SELECTORS),
+            field("dataPipeline", Shape::Filled),
+        ]),
+        To::Input,
+    )
+    .needed(),
+    kps(
+        &["output"],
+        Shape::Record(&[field("localEdge", ENDPOINT), field("publicCloud", ENDPOINT)]),
+        To::Output,
+    )
+    .needed(),
+];
+
+impl PipelineSpec {
+    pub(crate) fn validate(&self, object: &Object, check: &mut Check) {
+        let native = object.form.is_native();
+        let inputs: &[(&str, bool)] = if native {
+            &[
+                ("source", self.source.is_some()),
+                ("selectors", !self.selectors.is_empty()),
+                ("inputPipeline", self.input_pipeline.is_some()),
+            ]
+        } else {
+            &[
+                ("categorySelectors", !self.selectors.is_empty()),
+                ("dataPipeline", self.input_pipeline.is_some()),
+            ]
+        };
+        check.choice(if native { "spec" } else { "input" }, inputs, false);
+        if !native && self.sink.is_none() && self.external.is_none() {
+            check.choice("output", &[("localEdge", false), ("publicCloud", false)], false);
+        }
+        for (path, used) in self.uses() {
+            if let StreamUse::Inline(inline) = used {
+                let given = [
+                    ("class", inline.class.is_some()),
+                    ("component", inline.component.is_some()),
+                ];
+                check.choice(&object.path(&path), &given, false);
+                if path != "source" && !inline.labels.is_empty() {
+                    check.add(
+                        Diagnostic::new(Code::LabelsOnEgress, "an egress stream has no labels")
+                            .at(object.path(&format!("{path}.labels"))),
+                    );
+                }
+            }
+        }
+        let mut names = Vec::new();
+        for (index, step) in self.functions.iter().enumerate() {
+            let path = object.path(&format!("functions[{index}]"));
+            let given = [
+                ("function", step.function.is_some()),
+                ("component", step.component.is_some()),
+            ];
+            check.choice(&path, &given, false);
+            let Some(name) = &step.name else { continue };
+            if native {
+                check.name(&format!("{path}.name"), name, true);
+            }
+            if names.contains(&name) {
+                check.add(
+                    Diagnostic::new(Code::DuplicateName, format!("another step is named `{name}`"))
+                        .at(format!("{path}.name")),
+                );
+            }
+            names.push(name);
+        }
+    }
+
+    /// Its streams, with the path of each in the spec.
+    pub fn uses(&self) -> Vec<(String, &StreamUse)> {
+        let ends = [("source", &self.source), ("sink", &self.sink)];
+        let ends = ends
+            .into_iter()
+            .filter_map(|(name, used)| Some((name.to_owned(), used.as_ref()?)));
+        let routes = self.routes.iter().map(|(name, used)| (member("routes", name), used));
+        ends.chain(routes).collect()
+    }
+
+    /// The names of its steps, in order: as given, else the function's or component's, with a number where that occurs twice.
+    pub fn step_names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::with_capacity(self.functions.len());
+        for step in &self.functions {
+            let base = step.base_name();
+            let mut name = base.clone();
+            let mut number = 2;
+            while names.contains(&name) || (step.name.is_none() && self.is_taken(&name)) {
+                name = format!("{base}-{number}");
+                number += 1;
+            }
+            names.push(name);
+        }
+        names
+    }
+
+    fn is_taken(&self, name: &str) -> bool {
+        self.functions.iter().any(|step| step.name.as_deref() == Some(name))
+    }
+}
+
+impl StepSpec {
+    fn base_name(&self) -> String {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        match (&self.function, &self.component) {
+            (Some(Ref::Name { name, .. }), _) => name.clone(),
+            (Some(Ref::Uid(uid)), _) => uid.to_string(),
+            (None, Some(component)) => component_stem(component),
+            (None, None) => "step".to_owned(),
+        }
+    }
+}
+
+/// The name in the text of a `component` field: of a file without folder and ending, of a component without version.
+pub(crate) fn component_stem(component: &str) -> String {
+    let file = component.rsplit(['/', '\\']).next().unwrap_or(component);
+    let stem = file.strip_suffix(".wasm").unwrap_or(file);
+    let stem = stem.split('@').next().unwrap_or(stem);
+    if stem.starts_with("sha256:") {
+        return "component".to_owned();
+    }
+    stem.to_owned()
 }

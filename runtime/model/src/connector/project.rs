@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::Labels;
-use crate::Ref;
+use crate::{
+    Ref,
+    document::kps::{KpsField, To, kps},
+    shape::{Field, Shape, field},
+};
 
 /// A namespace that spans service domains.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -31,3 +35,26 @@ pub struct ProjectSpec {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub privileged: bool,
 }
+
+/// The fields of a native document.
+pub(crate) const NATIVE: &[Field] = &[
+    field("description", Shape::Text),
+    field("users", Shape::List(&Shape::Text)),
+    field("serviceDomains", Shape::List(&Shape::Reference)),
+    field("serviceDomainSelectors", Shape::Labels),
+    field("cloudProfiles", Shape::List(&Shape::Text)),
+    field("dockerProfiles", Shape::List(&Shape::Text)),
+    field("privileged", Shape::Bool),
+];
+
+/// The fields of a KPS document.
+pub(crate) const KPS: &[KpsField] = &[
+    kps(&["id"], Shape::Filled, To::Id),
+    kps(&["name"], Shape::Filled, To::Name).needed(),
+    kps(&["description"], Shape::Text, To::Same("description")),
+    kps(&["users"], Shape::List(&Shape::Text), To::Same("users")),
+    kps(&["edges"], Shape::List(&Shape::Filled), To::Names("serviceDomains")),
+    kps(&["cloudProfiles"], Shape::List(&Shape::Text), To::Same("cloudProfiles")),
+    kps(&["dockerProfiles"], Shape::List(&Shape::Text), To::Same("dockerProfiles")),
+    kps(&["privileged"], Shape::Bool, To::Same("privileged")),
+];

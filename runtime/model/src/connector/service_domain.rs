@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Labels;
+use crate::shape::{Field, Shape, field};
 
 /// A place that streams run in.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -15,3 +16,9 @@ pub struct ServiceDomainSpec {
     #[serde(skip_serializing_if = "Labels::is_empty")]
     pub labels: Labels,
 }
+
+/// The fields of a native document.
+pub(crate) const NATIVE: &[Field] = &[
+    field("description", Shape::Text),
+    field("labels", Shape::Labels),
+];

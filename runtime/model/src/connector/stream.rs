@@ -5,8 +5,10 @@ use serde_json::Value;
 
 use super::Values;
 use crate::{
-    Ref,
+    Code, Diagnostic, Object, Ref,
+    document::kps::{KpsField, To, kps},
     quantity::{Size, Span},
+    shape::{Check, Field, Shape, field, needed},
 };
 
 /// Which way a stream goes.
@@ -138,4 +140,64 @@ pub struct StreamSpec {
     /// What it may use, over what its class says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+}
+
+/// The fields of [`Limits`].
+pub(crate) const LIMITS: Shape = Shape::Record(&[
+    field("memory", Shape::Size),
+    field("callTime", Shape::Span),
+    field("wait", Shape::Span),
+    field("logLines", Shape::Count(0, 1_000_000)),
+]);
+
+/// Labels as KPS writes them.
+pub(crate) const KPS_LABELS: Shape = Shape::List(&Shape::Record(&[
+    needed("id", Shape::Filled),
+    needed("value", Shape::Text),
+]));
+
+/// The fields of a native document.
+pub(crate) const NATIVE: &[Field] = &[
+    field("description", Shape::Text),
+    needed("instance", Shape::Reference),
+    needed("direction", Shape::Word(&["INGRESS", "EGRESS"])),
+    field("labels", Shape::Labels),
+    field("parameters", Shape::Values),
+    field("serviceDomains", Shape::List(&Shape::Reference)),
+    field("excludeServiceDomains", Shape::List(&Shape::Reference)),
+    field("serviceDomainSelectors", Shape::Labels),
+    field("paused", Shape::Bool),
+    field("limits", LIMITS),
+];
+
+/// The fields of a KPS document.
+pub(crate) const KPS: &[KpsField] = &[
+    kps(&["id"], Shape::Filled, To::Id),
+    kps(&["name"], Shape::Filled, To::Name).needed(),
+    kps(&["description"], Shape::Text, To::Same("description")),
+    kps(&["connectorInstanceID"], Shape::Filled, To::Uid("instance")).needed(),
+    kps(&["direction"], Shape::Word(&["INGRESS", "EGRESS"]), To::Same("direction")).needed(),
+    kps(&["labels"], KPS_LABELS, To::Labels("labels")),
+    kps(&["stream"], Shape::Values, To::Same("parameters")).needed(),
+    kps(&["serviceDomainIds"], Shape::List(&Shape::Filled), To::Uids("serviceDomains")),
+    kps(&["excludeServiceDomainIds"], Shape::List(&Shape::Filled), To::Uids("excludeServiceDomains")),
+    kps(&["serviceDomainSelectors"], KPS_LABELS, To::Labels("serviceDomainSelectors")),
+];
+
+impl StreamSpec {
+    pub(crate) fn validate(&self, object: &Object, check: &mut Check) {
+        match self.direction {
+            StreamDirection::Egress if !self.labels.is_empty() => check.add(
+                Diagnostic::new(Code::LabelsOnEgress, "an egress stream has no labels")
+                    .at(object.path("labels"))
+                    .help("delete `labels`; a pipeline names its egress stream"),
+            ),
+            StreamDirection::Ingress if self.labels.is_empty() && !object.form.is_native() => check.add(
+                Diagnostic::new(Code::LabelsMissing, "an ingress stream needs at least one label")
+                    .at(object.path("labels"))
+                    .help("pipelines find it by {id: category, value: one of its values}"),
+            ),
+            _ => {}
+        }
+    }
 }
