@@ -1,0 +1,39 @@
+//! A connector between MQTT brokers and Ferrule: a source for topic filters and a sink for a topic.
+//!
+//! The protocol is in modules that do no I/O: [`packet`] (bytes), [`connection`] (handshake and keep-alive), [`intake`] and
+//! [`outflow`] (what source and sink do with messages). [`link`] joins them to the host's network, [`source`] and [`sink`] to
+//! records.
+
+pub mod packet;
+pub mod decode;
+pub mod encode;
+pub mod connection;
+pub mod intake;
+pub mod outflow;
+pub mod topic;
+pub mod parameters;
+pub mod backoff;
+pub mod link;
+pub mod source;
+pub mod sink;
+
+use ferrule_sdk::Problem;
+
+use parameters::Wrong;
+use sink::MqttSink;
+use source::MqttSource;
+
+ferrule_sdk::export!(connector: MqttSource, MqttSink);
+
+pub(crate) fn problems(wrong: Vec<Wrong>) -> Vec<Problem> {
+    wrong
+        .into_iter()
+        .map(|wrong| {
+            let problem = Problem::stream(wrong.path, wrong.message);
+            match wrong.position {
+                Some((line, column)) => problem.at(line, column),
+                None => problem,
+            }
+        })
+        .collect()
+}
