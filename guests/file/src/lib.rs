@@ -1,1 +1,39 @@
-//! Source of the lines of a file, and sink that appends lines to one.
+//! Lines of a file, in both directions: a source that reads and follows one, and a sink that appends to one.
+
+mod appender;
+mod reader;
+
+use std::path::{Component, Path, PathBuf};
+
+use ferrule_sdk::prelude::*;
+
+use appender::LineSink;
+use reader::LineSource;
+
+/// Where the file is. Only the folder is granted, so the file must lie in it.
+fn path_in(folder: &str, file: &str) -> Result<PathBuf, Problem> {
+    if folder.is_empty() {
+        return Err(Problem::stream("/folder", "expected a folder"));
+    }
+    let plain = Path::new(file).components().all(|part| matches!(part, Component::Normal(_)));
+    if file.is_empty() || !plain {
+        return Err(Problem::stream("/file", format!("`{file}` is not the name of a file in `folder`")));
+    }
+    Ok(Path::new(folder).join(file))
+}
+
+ferrule_sdk::export!(connector: LineSource, LineSink);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_lies_in_its_folder() {
+        assert_eq!(path_in("/data", "in/log.txt").unwrap(), Path::new("/data/in/log.txt"));
+        for wrong in ["", "..", "../passwd", "/etc/passwd", "a/../../b"] {
+            assert_eq!(path_in("/data", wrong).unwrap_err().path, "/file", "{wrong}");
+        }
+        assert_eq!(path_in("", "x").unwrap_err().path, "/folder");
+    }
+}
