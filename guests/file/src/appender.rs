@@ -40,7 +40,8 @@ pub(crate) struct LineSink {
 
 impl LineSink {
     fn open_file(path: PathBuf, sync: bool, multiline: bool) -> Result<Self, Error> {
-        let opened = File::options().read(true).append(true).create(true).open(&path).map_err(|error| at(&path, error))?;
+        let opened =
+            File::options().read(true).append(true).create(true).open(&path).map_err(|error| at(&path, error))?;
         let mut sink = Self { path, file: opened, sync, multiline, len: 0, lines: Vec::new() };
         sink.end_last_line().map_err(|error| at(&sink.path, error))?;
         Ok(sink)
@@ -125,6 +126,7 @@ impl Sink for LineSink {
 }
 
 #[cfg(all(test, not(target_family = "wasm")))]
+#[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {
     use std::fs;
 

@@ -209,6 +209,7 @@ fn decode_position(position: &[u8]) -> Result<u64, Error> {
 }
 
 #[cfg(all(test, not(target_family = "wasm")))]
+#[allow(clippy::unwrap_used, reason = "a test may fail loudly")]
 mod tests {
     use std::io::Write;
 

@@ -155,7 +155,8 @@ fn without_dialect(mut schema: serde_json::Value) -> serde_json::Value {
 mod tests {
     use super::*;
 
-    const PACKAGE: Package = Package { name: "my_source", version: "1.2.3", description: "Reads.", licence: "Apache-2.0" };
+    const PACKAGE: Package =
+        Package { name: "my_source", version: "1.2.3", description: "Reads.", licence: "Apache-2.0" };
 
     #[test]
     fn facts_come_from_the_package_and_the_author() {

@@ -6,6 +6,7 @@
     missing_docs,
     clippy::all,
     clippy::pedantic,
+    clippy::panic,
     unsafe_code,
     unreachable_pub,
     reason = "generated; the contract is documented in wit/"

@@ -311,7 +311,8 @@ impl<H: FunctionHome> component::Guest for FunctionComponent<H> {
     }
 
     fn validate(fixed: String, config: String, stream: String) -> Vec<component::Problem> {
-        let check = |_: &session::NoParameters, _: &session::NoParameters, arguments: &_| H::Function::validate(arguments);
+        let check =
+            |_: &session::NoParameters, _: &session::NoParameters, arguments: &_| H::Function::validate(arguments);
         into_wit(session::checked([&fixed, &config, &stream], check))
     }
 }

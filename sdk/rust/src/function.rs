@@ -137,7 +137,8 @@ impl Output {
         let row = self.origins.len();
         if row == 0 {
             // The first of a batch is a fair guess at how all will be.
-            self.payload = ColumnBuilder::with_capacity(self.origins.capacity(), payload.len() * self.origins.capacity());
+            self.payload =
+                ColumnBuilder::with_capacity(self.origins.capacity(), payload.len() * self.origins.capacity());
         }
         self.payload.push(payload);
         self.changes.resize(row, 0);
@@ -293,10 +294,7 @@ mod tests {
         out.also(merged, at(0));
         out.keep(at(1));
         out.reject(at(2), "bad");
-        assert_eq!(
-            out.rows(),
-            [(0, None, 0), (1, Some(&b"new"[..]), 0), (3, Some(&b"x"[..]), 2), (1, None, 0)]
-        );
+        assert_eq!(out.rows(), [(0, None, 0), (1, Some(&b"new"[..]), 0), (3, Some(&b"x"[..]), 2), (1, None, 0)]);
         let made = out.finish();
         assert_eq!(made.changes, [0, PAYLOAD, PAYLOAD | KEY | HEADERS | TIMESTAMP, 0]);
         assert_eq!(made.routes, [0, 0, 2, 0]);

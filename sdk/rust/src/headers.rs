@@ -148,10 +148,7 @@ mod tests {
     #[test]
     fn layout_is_that_of_the_contract() {
         let headers = Headers::new().with("a", b"xy").with("bc", b"");
-        assert_eq!(
-            headers.row(),
-            [2, 0, 1, 0, b'a', 2, 0, 0, 0, b'x', b'y', 2, 0, b'b', b'c', 0, 0, 0, 0]
-        );
+        assert_eq!(headers.row(), [2, 0, 1, 0, b'a', 2, 0, 0, 0, b'x', b'y', 2, 0, b'b', b'c', 0, 0, 0, 0]);
         let read: Vec<_> = headers.view().iter().collect();
         assert_eq!(read, [("a", &b"xy"[..]), ("bc", &b""[..])]);
         assert_eq!(headers.view().to_owned(), headers);

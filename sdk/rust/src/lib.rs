@@ -38,30 +38,30 @@
 #![cfg_attr(not(test), warn(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 #![warn(missing_docs, unreachable_pub)]
 
-mod source;
-mod sink;
 mod function;
+mod sink;
+mod source;
 
-mod session;
 mod about;
 mod error;
+mod session;
 
-mod record;
-mod headers;
-mod column;
 mod ack;
+mod column;
+mod headers;
 mod lines;
+mod record;
 
-mod wait;
-pub mod net;
-pub mod metrics;
-pub mod status;
 mod logging;
+pub mod metrics;
+pub mod net;
+pub mod status;
+mod wait;
 
-mod component;
-mod export;
 #[doc(hidden)]
 pub mod bindings;
+mod component;
+mod export;
 
 pub use about::{About, Columns};
 pub use ack::AckQueue;

@@ -31,9 +31,9 @@ impl Records {
         ];
         match columns.iter().find(|(_, sound)| !sound) {
             None => Ok(Self { batch }),
-            Some((name, _)) => {
-                Err(Error::Failed(format!("the host sent a batch of {count} records whose column `{name}` does not fit")))
-            }
+            Some((name, _)) => Err(Error::Failed(format!(
+                "the host sent a batch of {count} records whose column `{name}` does not fit"
+            ))),
         }
     }
 
@@ -380,7 +380,8 @@ mod tests {
             Record::new("second").with_key("k").with_header("h", b"v").with_timestamp(7).with_token(40),
             Record::new(Vec::new()),
         ]);
-        let seen: Vec<_> = records.iter().map(|r| (r.index(), r.payload(), r.key(), r.timestamp(), r.token())).collect();
+        let seen: Vec<_> =
+            records.iter().map(|r| (r.index(), r.payload(), r.key(), r.timestamp(), r.token())).collect();
         assert_eq!(
             seen,
             [

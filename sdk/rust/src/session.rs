@@ -1,8 +1,8 @@
 //! What a session is opened with: parameters as the author's own types.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use schemars::JsonSchema;
 use serde_json::Value;
 
 use crate::bindings::exports::ferrule::connector::component as wit;
@@ -144,7 +144,12 @@ pub(crate) fn parse<T: Parameters>(scope: &'static str, text: &str) -> Result<T,
         let message = message.split(" at line ").next().unwrap_or_default().to_owned();
         Problem { scope, path, position: None, message }
     })?;
-    json.end().map_err(|_| Problem { scope, path: String::new(), position: None, message: "more than one value".into() })?;
+    json.end().map_err(|_| Problem {
+        scope,
+        path: String::new(),
+        position: None,
+        message: "more than one value".into(),
+    })?;
     Ok(value)
 }
 

@@ -203,11 +203,8 @@ impl<S: Source> Running<S> {
             return Err(error);
         }
         let mut pull = Pull::new(limits, self.next_token);
-        let answer = if pull.max_records == 0 {
-            self.source.service(&pull.wait())
-        } else {
-            self.source.next(&mut pull)
-        };
+        let answer =
+            if pull.max_records == 0 { self.source.service(&pull.wait()) } else { self.source.next(&mut pull) };
         self.next_token = pull.next_token;
         match answer {
             Err(error) if pull.is_empty() => return Err(error),
@@ -265,7 +262,10 @@ mod tests {
         assert_eq!((first.records.count, first.records.tokens.as_slice()), (3, &[1, 2, 3][..]));
         assert_eq!(first.position, Some(vec![3, 0, 0, 0]));
         let second = running.next(limits(3)).unwrap();
-        assert_eq!((second.records.payload.bytes.as_slice(), second.records.tokens.as_slice()), (&b"45"[..], &[4, 5][..]));
+        assert_eq!(
+            (second.records.payload.bytes.as_slice(), second.records.tokens.as_slice()),
+            (&b"45"[..], &[4, 5][..])
+        );
         assert_eq!(running.next(limits(3)).unwrap_err(), Error::unavailable("gone"));
     }
 

@@ -102,9 +102,8 @@ mod imp {
 
     pub(super) fn wait(pollables: &[&Pollable], remaining: Option<Duration>) -> Ended {
         WAKEUP.with(|wakeup| {
-            let timer = remaining.map(|left| {
-                monotonic_clock::subscribe_duration(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX))
-            });
+            let timer = remaining
+                .map(|left| monotonic_clock::subscribe_duration(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)));
             let mut all = Vec::with_capacity(pollables.len() + 2);
             all.extend_from_slice(pollables);
             all.push(wakeup);
