@@ -1,1 +1,27 @@
-//! Placeholder while the workspace is laid out.
+//! From desired to observed: follows the store, resolves what its objects ask for, has it run, and writes back what is seen.
+//!
+//! Start with [`resolve()`], the pure part: objects in, what should run and what to say of each object out. [`Control`] is the
+//! loop around it; it is level-triggered, so a missed or doubled event changes nothing. [`Runner`] is the seam to what runs.
+
+mod component;
+mod connector;
+mod finding;
+mod handle;
+mod options;
+mod resolve;
+mod revision;
+mod runner;
+mod service;
+mod site;
+mod snapshot;
+pub mod version;
+mod wanted;
+
+pub use finding::{Finding, Problem, Report};
+pub use handle::{Control, Stopped};
+pub use options::ControlOptions;
+pub use resolve::{Resolution, resolve};
+pub use runner::{Applied, Observation, Observed, Runner};
+pub use site::{SERVICE_DOMAIN_VERSION, Site};
+pub use snapshot::Snapshot;
+pub use wanted::{Chosen, Wanted, WantedPipeline, WantedStep, WantedStream};

@@ -77,7 +77,10 @@ fn field_is(object: &Object, path: &str, wanted: &str) -> bool {
         match at {
             Value::String(text) => text == wanted,
             Value::Null | Value::Object(_) | Value::Array(_) => false,
-            scalar => scalar.to_string() == wanted,
+            scalar => {
+                let text = scalar.to_string();
+                text == wanted
+            }
         }
     };
     match path.split_once('.') {

@@ -1,5 +1,7 @@
 //! What only a store on disk has to prove: that it outlives its process, and that it refuses files it should not touch.
 
+#![allow(clippy::unwrap_used, reason = "a failed step is a failed test")]
+
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,0 +1,83 @@
+//! An instance: its class, and its parameters.
+
+use ferrule_model::connector::{InstanceSpec, StreamDirection, Values};
+use ferrule_model::{Kind, Object, Ref};
+use serde_json::Value;
+
+use super::class::Class;
+use super::{config, parameters};
+use crate::component::{Pins, pins_of};
+use crate::finding::Problem;
+use crate::site::Site;
+use crate::snapshot::{Snapshot, spec};
+use crate::version;
+use crate::wanted::Chosen;
+
+/// An instance as its streams see it.
+pub(crate) struct Instance<'a> {
+    pub(crate) object: &'a Object,
+    pub(crate) spec: InstanceSpec,
+    pub(crate) class: Class<'a>,
+    pub(crate) config: Values,
+    /// What was chosen where the documents leave a choice.
+    pub(crate) pins: Pins,
+}
+
+impl<'a> Instance<'a> {
+    pub(crate) fn read(snapshot: &'a Snapshot, site: &Site, object: &'a Object) -> Result<Self, Problem> {
+        let spec: InstanceSpec = spec(object)?;
+        if let Some(project @ Ref::Uid(_)) = &spec.project {
+            snapshot.find(Kind::Project, project, "")?;
+        }
+        let mut pins = pins_of(object);
+        let class = Class::read(class_of(snapshot, &spec.class, &mut pins)?, site)?;
+        let config = config::merged(snapshot, site, object);
+        Ok(Self { object, spec, class, config, pins })
+    }
+
+    /// The component for streams that go this way, after the instance's own parameters were checked against its schemas.
+    pub(crate) fn component(
+        &mut self,
+        snapshot: &Snapshot,
+        direction: Option<StreamDirection>,
+    ) -> Result<Chosen, Problem> {
+        let own = self.spec.component.as_deref().unwrap_or_default();
+        let chosen =
+            self.class.component(snapshot, Some((own, &self.spec.static_parameters)), direction, &mut self.pins)?;
+        let (class, description) = (&self.class.spec, &chosen.description);
+        let name = self.object.name();
+        let static_schema = parameters::schema(class.static_schema.as_ref(), description, "static")?;
+        parameters::check(&format!("instance {name}: static"), &self.spec.static_parameters, static_schema.as_ref())?;
+        let config_schema = parameters::schema(class.config_schema.as_ref(), description, "config")?;
+        if !self.config.is_empty() {
+            parameters::check(&format!("config of instance {name}: parameters"), &self.config, config_schema.as_ref())?;
+        }
+        Ok(chosen)
+    }
+
+    pub(crate) fn static_value(&self) -> Value {
+        Value::Object(self.spec.static_parameters.clone())
+    }
+}
+
+/// The class of an instance. Where several versions fit, the one it was first resolved to, else the latest.
+fn class_of<'a>(snapshot: &'a Snapshot, reference: &Ref, pins: &mut Pins) -> Result<&'a Object, Problem> {
+    let mut found = snapshot.candidates(Kind::Class, reference, "");
+    if found.len() < 2 {
+        return snapshot.find(Kind::Class, reference, "").map(|class| &**class);
+    }
+    let choice = format!("class {reference}");
+    let version = |object: &Object| object.version().unwrap_or_default().to_owned();
+    found.sort_by(|a, b| version::compare(&version(a), &version(b)));
+    if found.windows(2).any(|pair| version::same(&version(pair[0]), &version(pair[1]))) {
+        // Two of one version: nothing tells them apart.
+        return snapshot.find(Kind::Class, reference, "").map(|class| &**class);
+    }
+    let pinned = pins.get(&choice).and_then(|uid| found.iter().find(|class| class.uid().as_str() == uid));
+    let class = match pinned.or(found.last()) {
+        Some(class) => *class,
+        None => return snapshot.find(Kind::Class, reference, "").map(|class| &**class),
+    };
+    pins.insert(choice, class.uid().to_string());
+    Ok(class)
+}

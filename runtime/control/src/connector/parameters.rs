@@ -1,0 +1,49 @@
+//! Whether parameters fit the schema that they are for.
+
+use ferrule_model::Code;
+use ferrule_model::component::Description;
+use ferrule_model::connector::{Limits, Values};
+use serde_json::Value;
+
+use crate::finding::Problem;
+
+/// The schema that holds: the document's, else the component's.
+pub(crate) fn schema(
+    document: Option<&Value>,
+    description: &Description,
+    name: &str,
+) -> Result<Option<Value>, Problem> {
+    if let Some(schema) = document {
+        return Ok(Some(schema.clone()));
+    }
+    let Some(text) = description.schema(name) else { return Ok(None) };
+    serde_json::from_str(text).map(Some).map_err(|error| {
+        let message = format!(
+            "the schema `{name}` of component {} is no JSON ({error}); register a mended one",
+            description.name
+        );
+        Problem::new("ComponentBroken", Code::InvalidDescribe, message)
+    })
+}
+
+/// Checks `values`, which stand at `place`, against a schema.
+pub(crate) fn check(place: &str, values: &Values, schema: Option<&Value>) -> Result<(), Problem> {
+    let Some(schema) = schema else { return Ok(()) };
+    let found = ferrule_model::schema::validate(schema, &Value::Object(values.clone()), place);
+    let errors: Vec<_> = found.iter().filter(|diagnostic| diagnostic.is_error()).collect();
+    let Some(first) = errors.first() else { return Ok(()) };
+    let reason = if first.code == Code::BadSchema { "SchemaInvalid" } else { "ParametersInvalid" };
+    let list: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.path, error.message)).collect();
+    Err(Problem::new(reason, first.code, list.join("; ")))
+}
+
+/// `over` where it says something, else `under`.
+pub(crate) fn limits(over: Option<Limits>, under: Option<Limits>) -> Limits {
+    let (over, under) = (over.unwrap_or_default(), under.unwrap_or_default());
+    Limits {
+        memory: over.memory.or(under.memory),
+        call_time: over.call_time.or(under.call_time),
+        wait: over.wait.or(under.wait),
+        log_lines: over.log_lines.or(under.log_lines),
+    }
+}

@@ -1,0 +1,96 @@
+//! A stream: what its session is made of.
+
+use ferrule_model::connector::{StreamDirection, StreamSpec};
+use ferrule_model::{Code, Kind, Object};
+use serde_json::{Value, json};
+
+use super::grant::{self, Asker};
+use super::{instance::Instance, parameters};
+use crate::finding::{Finding, Problem};
+use crate::revision::revision;
+use crate::site::{Placement, Site};
+use crate::snapshot::{Snapshot, spec};
+use crate::wanted::WantedStream;
+
+/// A stream that can run.
+pub(crate) struct Resolved {
+    pub(crate) wanted: WantedStream,
+    pub(crate) granted: Finding,
+}
+
+pub(crate) fn resolve(snapshot: &Snapshot, site: &Site, object: &Object) -> Result<Resolved, Problem> {
+    let read: StreamSpec = spec(object)?;
+    let project = snapshot.project(object);
+    let instance = snapshot.find(Kind::Instance, &read.instance, &project)?;
+    let mut instance = Instance::read(snapshot, site, instance).map_err(|problem| Problem {
+        message: format!("instance {}: {}", instance.name(), problem.message),
+        ..problem
+    })?;
+    let placement = Placement {
+        only: &read.service_domains,
+        except: &read.exclude_service_domains,
+        selectors: &read.service_domain_selectors,
+    };
+    if !site.runs(snapshot, &placement) {
+        let here = site.service_domain.as_deref().unwrap_or_default();
+        let message = format!("its documents place it in other service domains than {here}");
+        return Err(Problem::new("OtherServiceDomain", Code::Unresolved, message));
+    }
+    instance.class.allows(read.direction)?;
+    let component = instance.component(snapshot, Some(read.direction))?;
+    let schema = parameters::schema(instance.class.spec.stream_schema.as_ref(), &component.description, "stream")?;
+    parameters::check("spec.parameters", &read.parameters, schema.as_ref())?;
+
+    let asker = Asker {
+        project: &project,
+        class: Some(instance.class.object),
+        instance: Some(instance.object),
+        stream: Some(object),
+        function: None,
+    };
+    let static_parameters = instance.static_value();
+    let values = Value::Object(read.parameters.clone());
+    let reach = grant::reach(snapshot, &asker, &component.description, &static_parameters, &values);
+    let granted = grant::finding(&reach, &component.description, Kind::Class, instance.class.object.name());
+    let limits = parameters::limits(read.limits, instance.class.spec.limits);
+    let name: Vec<_> =
+        [project.as_str(), instance.object.name(), object.name()].into_iter().filter(|part| !part.is_empty()).collect();
+    let name = name.join("/");
+    let abilities: Vec<_> = reach.abilities.iter().map(ToString::to_string).collect();
+    let revision = revision(&json!({
+        "name": name, "direction": read.direction, "component": component.digest, "static": static_parameters,
+        "parameters": values, "abilities": abilities, "limits": limits,
+    }));
+    let wanted = WantedStream {
+        uid: object.uid().clone(),
+        name,
+        direction: read.direction,
+        component,
+        static_parameters,
+        config: Value::Object(instance.config),
+        parameters: values,
+        abilities: reach.abilities,
+        limits,
+        paused: read.paused,
+        revision,
+    };
+    Ok(Resolved { wanted, granted })
+}
+
+/// The labels of a stream, each with its category's name, as far as the category is there.
+pub(crate) fn labels(snapshot: &Snapshot, object: &Object) -> Vec<(String, String)> {
+    let Ok(read) = spec::<StreamSpec>(object) else { return Vec::new() };
+    read.labels
+        .iter()
+        .map(|label| {
+            let found = snapshot.candidates(Kind::Category, &label.category, "");
+            let name = found.first().map_or_else(|| label.category.to_string(), |category| category.name().to_owned());
+            (name, label.value.clone())
+        })
+        .collect()
+}
+
+/// The direction of a stream, if its spec can be read.
+pub(crate) fn direction(object: &Object) -> Option<StreamDirection> {
+    spec::<StreamSpec>(object).ok().map(|read| read.direction)
+}
