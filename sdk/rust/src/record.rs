@@ -286,6 +286,18 @@ impl<'a> Record<'a> {
         Some(&*self.upstream_id).filter(|id| !id.is_empty())
     }
 
+    pub(crate) fn to_static(&self) -> Record<'static> {
+        Record {
+            payload: Cow::Owned(self.payload.to_vec()),
+            key: Cow::Owned(self.key.to_vec()),
+            headers: self.headers.clone(),
+            timestamp: self.timestamp,
+            token: self.token,
+            upstream_id: Cow::Owned(self.upstream_id.to_vec()),
+        }
+    }
+
+    /// What the host counts against the bytes of a batch.
     pub(crate) fn size(&self) -> usize {
         self.payload.len() + self.key.len() + self.headers.row().len()
     }

@@ -136,6 +136,10 @@ pub(crate) fn parse<T: Parameters>(scope: &'static str, text: &str) -> Result<T,
         "" | "null" => "{}",
         text => text,
     };
+    // A list would pass for a type whose fields are given in order.
+    if !text.starts_with('{') {
+        return Err(Problem { scope, path: String::new(), position: None, message: "expected an object".to_owned() });
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = pointer(error.path());
@@ -230,6 +234,7 @@ mod tests {
         }
         assert_eq!(parse::<NoParameters>("config", "{\"a\":1}").unwrap_err().path, "/a");
         assert!(parse::<NoParameters>("config", "{} {}").is_err());
+        assert_eq!(parse::<Some3>("stream", "[[]]").unwrap_err().message, "expected an object");
         assert_eq!(parse::<Some3>("stream", "").unwrap_err().message, "missing field `topics`");
     }
 

@@ -52,10 +52,18 @@ pub trait Source: Sized + 'static {
     /// After an error, the records of this batch are still taken in, and the error counts for the next call.
     fn next(&mut self, pull: &mut Pull) -> Result<(), Error> {
         while !pull.is_full() {
+            // The next record may be one too many, and the position is that before it.
+            if pull.is_tight() {
+                pull.position = self.position();
+            }
             match self.read(&pull.wait())? {
                 Some(record) => pull.push(&record),
                 None => break,
             };
+        }
+        // Nothing was one too many: the position is that after all of them.
+        if pull.over.is_empty() {
+            pull.position = None;
         }
         Ok(())
     }
@@ -99,8 +107,13 @@ pub struct Pull {
     /// Once there is a record, until then.
     lingering: Option<Instant>,
     bytes: usize,
+    /// Bytes of the largest record so far in this session.
+    largest: usize,
     next_token: u64,
     records: BatchBuilder,
+    /// What did not fit; the next batch begins with it.
+    over: Vec<Record<'static>>,
+    /// Where to go on after `records`, if that is known.
     position: Option<Vec<u8>>,
 }
 
@@ -113,8 +126,10 @@ impl Pull {
             deadline: Instant::now() + Duration::from_millis(limits.max_wait_ms.into()),
             lingering: None,
             bytes: 0,
+            largest: 0,
             next_token,
             records: BatchBuilder::default(),
+            over: Vec::new(),
             position: None,
         }
     }
@@ -133,7 +148,18 @@ impl Pull {
     /// Whether no more should go in.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.records.len() >= self.max_records || self.bytes >= self.max_bytes
+        self.records.len() >= self.max_records || self.bytes >= self.max_bytes || !self.over.is_empty()
+    }
+
+    /// Whether a record of so many bytes of payload, key and headers fits. The first one always does.
+    #[inline]
+    pub fn fits(&self, bytes: usize) -> bool {
+        self.records.len() == 0 || !self.is_full() && self.bytes + bytes <= self.max_bytes
+    }
+
+    /// Whether a record like the largest one so far would not fit.
+    fn is_tight(&self) -> bool {
+        !self.fits(self.largest)
     }
 
     /// How many records may still go in.
@@ -161,26 +187,33 @@ impl Pull {
     }
 
     /// Adds a record and returns its token, the one it came with or else the next number.
-    #[inline]
+    ///
+    /// One that does not [fit](Self::fits) any more begins the next batch.
     pub fn push(&mut self, record: &Record<'_>) -> u64 {
+        let token = record.token.unwrap_or_else(|| {
+            self.next_token += 1;
+            self.next_token - 1
+        });
+        let size = record.size();
+        self.largest = self.largest.max(size);
+        if !self.fits(size) {
+            self.over.push(record.to_static().with_token(token));
+            return token;
+        }
         if self.records.len() == 0 {
             // Without lingering, the first record is sent at once; the deadline is then already over.
-            self.lingering = Some(if self.linger.is_zero() {
-                self.deadline.min(Instant::now())
-            } else {
-                self.deadline.min(Instant::now() + self.linger)
-            });
+            self.lingering = Some(self.deadline.min(Instant::now() + self.linger));
         }
-        let token = record.token.unwrap_or(self.next_token);
-        self.next_token += 1;
-        self.bytes += record.size();
+        self.bytes += size;
         self.records.push(record, token);
         token
     }
 
-    /// Where to go on after these records; overrides [`Source::position`].
+    /// Where to go on after the records pushed so far, in place of [`Source::position`].
     pub fn set_position(&mut self, position: impl Into<Vec<u8>>) {
-        self.position = Some(position.into());
+        if self.over.is_empty() {
+            self.position = Some(position.into());
+        }
     }
 }
 
@@ -190,30 +223,46 @@ impl Pull {
 pub struct Running<S> {
     pub(crate) source: S,
     next_token: u64,
+    largest: usize,
+    /// Records that did not fit into the last batch, with their tokens.
+    over: Vec<Record<'static>>,
     failed: Option<Error>,
 }
 
 impl<S: Source> Running<S> {
     pub(crate) fn new(source: S) -> Self {
-        Self { source, next_token: 1, failed: None }
+        Self { source, next_token: 1, largest: 0, over: Vec::new(), failed: None }
     }
 
     pub(crate) fn next(&mut self, limits: Limits) -> Result<Pulled, Error> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
         let mut pull = Pull::new(limits, self.next_token);
-        let answer =
-            if pull.max_records == 0 { self.source.service(&pull.wait()) } else { self.source.next(&mut pull) };
-        self.next_token = pull.next_token;
-        match answer {
-            Err(error) if pull.is_empty() => return Err(error),
-            answer => self.failed = answer.err(),
+        if pull.max_records == 0 {
+            self.failed.take().map_or(Ok(()), Err)?;
+            self.source.service(&pull.wait())?;
+            return Ok(Pulled { records: pull.records.finish(), position: None });
         }
+        pull.largest = self.largest;
+        for record in std::mem::take(&mut self.over) {
+            pull.push(&record);
+        }
+        if !pull.is_full() {
+            let answer = match self.failed.take() {
+                Some(error) => Err(error),
+                None => self.source.next(&mut pull),
+            };
+            match answer {
+                Err(error) if pull.is_empty() => return Err(error),
+                answer => self.failed = answer.err(),
+            }
+        }
+        self.next_token = pull.next_token;
+        self.largest = pull.largest;
         let position = match pull.position {
-            None if !pull.is_empty() => self.source.position(),
+            // With records left over, the source is further than this batch.
+            None if !pull.is_empty() && pull.over.is_empty() => self.source.position(),
             position => position,
         };
+        self.over = pull.over;
         Ok(Pulled { records: pull.records.finish(), position })
     }
 }
@@ -274,6 +323,64 @@ mod tests {
         let mut running = Running::new(Numbers { next: 0, last: 5 });
         let pulled = running.next(Limits { max_bytes: 2, ..limits(100) }).unwrap();
         assert_eq!(pulled.records.count, 2);
+        assert_eq!(pulled.position, Some(vec![2, 0, 0, 0]));
+    }
+
+    /// Gives texts of these lengths; the position is how many were read.
+    struct Lengths {
+        lengths: Vec<usize>,
+        read: usize,
+    }
+
+    impl Source for Lengths {
+        type Static = NoParameters;
+        type Config = NoParameters;
+        type Parameters = NoParameters;
+
+        fn open(_: Session<NoParameters, NoParameters, NoParameters>) -> Result<Self, Error> {
+            Ok(Self { lengths: Vec::new(), read: 0 })
+        }
+
+        fn read(&mut self, _: &Wait) -> Result<Option<Record<'_>>, Error> {
+            let record = self.lengths.get(self.read).map(|length| Record::new(vec![b'x'; *length]));
+            self.read += usize::from(record.is_some());
+            Ok(record)
+        }
+
+        fn position(&self) -> Option<Vec<u8>> {
+            Some(vec![self.read as u8])
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_begins_the_next_batch_and_the_position_waits_for_it() {
+        let mut running = Running::new(Lengths { lengths: vec![60, 60, 30, 90, 200, 10, 10], read: 0 });
+        let mut seen = Vec::new();
+        for _ in 0..6 {
+            let pulled = running.next(Limits { max_bytes: 100, ..limits(100) }).unwrap();
+            seen.push((pulled.records.payload.ends, pulled.records.tokens, pulled.position));
+        }
+        let expected: [(&[u32], &[u64], Option<u8>); 6] = [
+            // With 60 of 100 bytes in, another 60 would not fit, so where it stands before the next is known.
+            (&[60], &[1], Some(1)),
+            (&[60, 90], &[2, 3], Some(3)),
+            (&[90], &[4], Some(4)),
+            (&[200], &[5], Some(5)),
+            (&[10, 20], &[6, 7], Some(7)),
+            (&[], &[], None),
+        ];
+        for (seen, (ends, tokens, position)) in seen.into_iter().zip(expected) {
+            assert_eq!(seen, (ends.to_vec(), tokens.to_vec(), position.map(|read| vec![read])));
+        }
+    }
+
+    #[test]
+    fn a_surprise_costs_the_position_of_one_batch() {
+        let mut running = Running::new(Lengths { lengths: vec![10, 95], read: 0 });
+        let first = running.next(Limits { max_bytes: 100, ..limits(100) }).unwrap();
+        assert_eq!((first.records.count, first.position), (1, None));
+        let second = running.next(Limits { max_bytes: 100, ..limits(100) }).unwrap();
+        assert_eq!((second.records.count, second.position), (1, Some(vec![2])));
     }
 
     #[test]
