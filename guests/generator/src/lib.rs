@@ -119,7 +119,8 @@ impl Source for Generator {
     }
 
     fn next(&mut self, pull: &mut Pull) -> Result<(), Error> {
-        while !pull.is_full() {
+        let mut full = false;
+        while !full {
             let now = self.now();
             let due = self.pace.due(now).min(self.left());
             if due == 0 {
@@ -135,15 +136,15 @@ impl Source for Generator {
             }
             let time = SystemTime::now();
             let mut made = 0;
-            while made < due && !pull.is_full() {
-                let id = self.next.to_string();
-                let mut record = Record::new(self.contents.record(self.next)).with_upstream_id(&id).with_time(time);
-                if let Some(key) = self.next.checked_rem(self.parameters.keys) {
-                    record = record.with_key(key.to_string());
+            while made < due && !full {
+                let (id, payload) = (self.next.to_string(), self.contents.record(self.next));
+                let key = self.next.checked_rem(self.parameters.keys).map(|key| key.to_string()).unwrap_or_default();
+                full = pull.is_full() || !pull.fits(payload.len() + key.len());
+                if !full {
+                    pull.push(&Record::new(payload).with_key(&key).with_upstream_id(&id).with_time(time));
+                    self.next += 1;
+                    made += 1;
                 }
-                pull.push(&record);
-                self.next += 1;
-                made += 1;
             }
             self.pace.took(made);
         }
