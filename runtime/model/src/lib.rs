@@ -1,6 +1,7 @@
 //! Resource kinds, records, ids, conditions and validation: what the platform is about, without I/O and without async.
 
 pub mod capability;
+pub mod check;
 pub mod component;
 pub mod conditions;
 pub mod connector;
@@ -8,6 +9,7 @@ pub mod document;
 pub mod error;
 pub mod ids;
 pub mod kind;
+pub mod lookup;
 pub mod object;
 pub mod quantity;
 pub mod record;

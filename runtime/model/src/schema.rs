@@ -205,7 +205,8 @@ mod tests {
     use super::*;
 
     fn check(schema: &Value, value: &Value, expected: &[(Code, &str)]) -> Vec<Diagnostic> {
-        let found = validate(schema, value, "stream");
+        let mut found = validate(schema, value, "stream");
+        found.sort_by(|a, b| a.path.cmp(&b.path));
         let pairs: Vec<(Code, &str)> = found.iter().map(|d| (d.code, d.path.as_str())).collect();
         assert_eq!(pairs, expected, "{found:#?}");
         found
@@ -228,9 +229,9 @@ mod tests {
             &schema,
             &json!({"port": 0, "list": [{}], "prot": 1}),
             &[
-                (Code::BadParameters, "stream.port"),
-                (Code::BadParameters, "stream.list[0].name"),
                 (Code::BadParameters, "stream.broker"),
+                (Code::BadParameters, "stream.list[0].name"),
+                (Code::BadParameters, "stream.port"),
                 (Code::BadParameters, "stream.prot"),
             ],
         );

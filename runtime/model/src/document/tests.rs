@@ -1,1 +1,486 @@
 //! Documents as people write them, right and wrong.
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    Ref, Status,
+    conditions::Condition,
+    connector::{PipelineSpec, StreamSpec, StreamUse},
+};
+
+fn none(_: &str) -> Option<String> {
+    None
+}
+
+fn samples(folder: &str) -> Vec<(String, Vec<u8>)> {
+    let folder = format!("{}/../../samples/{folder}", env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<(String, Vec<u8>)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json" || e == "yaml"))
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap()))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+/// Reads a file with one document.
+fn one(name: &str, text: &str) -> Object {
+    let mut objects = read_documents(name, text.as_bytes(), None, &none)
+        .unwrap_or_else(|found| panic!("{}", found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")));
+    assert_eq!(objects.len(), 1);
+    objects.remove(0)
+}
+
+/// Reads a wrong file, and expects these codes at these paths.
+fn wrong(name: &str, text: &str, expected: &[(Code, &str)]) -> Vec<Diagnostic> {
+    let found = read_documents(name, text.as_bytes(), None, &none).unwrap_err();
+    let pairs: Vec<(Code, &str)> = found.iter().map(|d| (d.code, d.path.as_str())).collect();
+    assert_eq!(pairs, expected, "{}", found.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+    for diagnostic in &found {
+        assert!(diagnostic.document.starts_with(name), "{diagnostic}");
+    }
+    found
+}
+
+#[test]
+fn kps_documents_come_back_without_loss() {
+    for (name, bytes) in samples("kps") {
+        let reading = read(&name, &bytes, None, &none);
+        assert!(reading.diagnostics.is_empty(), "{name}: {:?}", reading.diagnostics);
+        let object = &reading.objects[0];
+        let original: Value = match name.ends_with("json") {
+            true => serde_json::from_slice(&bytes).unwrap(),
+            false => serde_saphyr::from_slice(&bytes).unwrap(),
+        };
+        let back = object.to_original();
+        assert_eq!(back, original, "{name}");
+        assert_eq!(back.to_string(), original.to_string(), "{name}: in the same order");
+        // Through the store as well.
+        let stored: Object = serde_json::from_value(serde_json::to_value(object).unwrap()).unwrap();
+        assert_eq!(&stored, object, "{name}");
+        assert_eq!(stored.to_original(), original, "{name}");
+        // And once more from what was written.
+        let Form::Kps { syntax, .. } = object.form else { panic!("{name}") };
+        let text = write(&[back], syntax);
+        assert_eq!(&one(&name, &text), object, "{name}");
+        // The same in the envelope is a document as well.
+        let native = write(&[object.to_native()], Syntax::Yaml);
+        let native = one("native.yaml", &native);
+        assert_eq!(native.spec, object.spec, "{name}");
+        assert_eq!(native.form, Form::Native);
+    }
+}
+
+#[test]
+fn kps_documents_become_what_they_mean() {
+    let kinds: Vec<(String, Kind)> = samples("kps")
+        .into_iter()
+        .map(|(name, bytes)| {
+            let object = read_documents(&name, &bytes, None, &none).unwrap().remove(0);
+            (name, object.kind)
+        })
+        .collect();
+    let expected = [
+        ("category.yaml", Kind::Category),
+        ("connector_class.json", Kind::Class),
+        ("connector_config.json", Kind::Config),
+        ("connector_instance.json", Kind::Instance),
+        ("connector_instance_odd_case.json", Kind::Instance),
+        ("connector_stream_egress.json", Kind::Stream),
+        ("connector_stream_ingress.json", Kind::Stream),
+        ("function.yaml", Kind::Function),
+        ("pipeline.yaml", Kind::Pipeline),
+        ("project.yaml", Kind::Project),
+    ];
+    assert_eq!(kinds, expected.map(|(name, kind)| (name.to_owned(), kind)));
+    let files: HashMap<String, Vec<u8>> = samples("kps").into_iter().collect();
+    let read = |name: &str| read_documents(name, &files[name], None, &none).unwrap().remove(0);
+
+    let pipeline = read("pipeline.yaml");
+    assert_eq!(pipeline.metadata.namespace.as_deref(), Some("halls"));
+    let spec: PipelineSpec = pipeline.typed().unwrap();
+    assert_eq!(spec.selectors["Measure"], ["temperature"]);
+    assert_eq!(spec.functions[0].function, Some(Ref::name("too-hot")));
+    assert_eq!(spec.functions[0].args["limit"], "30");
+    assert_eq!(spec.sink, Some(StreamUse::Stream(Ref::parse("thermo-hall-1/hall-1-alarms"))));
+    assert_eq!(spec.sampling_interval, None);
+    assert_eq!(pipeline.path("sink"), "output.localEdge.endpointName");
+    assert_eq!(pipeline.path("selectors.Measure[0]"), "input.categorySelectors.Measure[0]");
+    assert_eq!(pipeline.path("functions[0].args.limit"), "functions[0].args.limit");
+
+    let stream = read("connector_stream_ingress.json");
+    let spec: StreamSpec = stream.typed().unwrap();
+    assert_eq!(spec.instance, Ref::uid("6f1c1b52-3d0e-4b5e-9d5a-0d8f6a5d1a03"));
+    assert_eq!(spec.labels.0[0].value, "temperature");
+    assert_eq!(stream.path("parameters.broker"), "stream.broker");
+    assert_eq!(stream.path("labels[0].value"), "labels[0].value");
+
+    let odd = read("connector_instance_odd_case.json");
+    assert_eq!(odd.path("class"), "ConnectorClassID");
+    assert_eq!(odd.project_ref(), Some(Ref::uid("6f1c1b52-3d0e-4b5e-9d5a-0d8f6a5d1a02")));
+    let class = read("connector_class.json");
+    assert_eq!(class.uid().as_str(), "6f1c1b52-3d0e-4b5e-9d5a-0d8f6a5d1a01");
+    assert_eq!(class.version(), Some("1.0"));
+    assert_eq!(class.path("minServiceDomainVersion"), "minSvcDomainVersion");
+}
+
+#[test]
+fn a_change_is_written_into_the_original() {
+    let files: HashMap<String, Vec<u8>> = samples("kps").into_iter().collect();
+    let read = |name: &str| read_documents(name, &files[name], None, &none).unwrap().remove(0);
+    let mut stream = read("connector_stream_ingress.json");
+    stream.metadata.uid = "u1".into();
+    stream.spec["parameters"]["subject"] = json!("hall/2");
+    stream.spec["paused"] = json!(true);
+    let back = stream.to_original();
+    assert_eq!(back["stream"]["subject"], "hall/2");
+    assert_eq!(back["id"], "u1");
+    assert_eq!(back.get("paused"), None, "KPS has no word for it");
+    let mut pipeline = read("pipeline.yaml");
+    pipeline.spec["sink"] = json!("other/out");
+    pipeline.spec["samplingInterval"] = json!("250ms");
+    let back = pipeline.to_original();
+    assert_eq!(back["output"], json!({"localEdge": {"type": "Connector", "service": "other", "endpointName": "out"}}));
+    assert_eq!(back["samplingIntervalMsec"], 250);
+    assert_eq!(back["input"], json!({"categorySelectors": {"Measure": ["temperature"]}}));
+    let mut odd = read("connector_instance_odd_case.json");
+    odd.spec["class"] = json!({"uid": "c9"});
+    assert_eq!(odd.to_original()["ConnectorClassID"], "c9");
+    assert_eq!(odd.to_original().get("connectorClassID"), None);
+}
+
+#[test]
+fn kps_spelling_varies() {
+    let config = one("c.json", r#"{"NAME":"log","ConnectorInstanceId":"i","parameters":{"a":1},"serviceDomainIds":null}"#);
+    assert_eq!(config.kind, Kind::Config);
+    assert_eq!(config.spec["parameters"]["a"], 1);
+    assert_eq!(config.path("parameters.a"), "parameters.a");
+    let stream = one(
+        "s.json",
+        r#"{"name":"s","connectorinstanceid":"i","direction":"Ingress","Labels":[{"ID":"c","Value":"v"}],"stream":{}}"#,
+    );
+    assert_eq!(stream.spec["direction"], "INGRESS");
+    assert_eq!(stream.spec["labels"], json!([{"category": {"uid": "c"}, "value": "v"}]));
+    assert_eq!(stream.to_original()["direction"], "Ingress");
+    for kind in ["dataPipeline", "datapipeline", "DATAPIPELINE"] {
+        let text = format!("kind: {kind}\nname: p\nproject: x\ninput: {{dataPipeline: q}}\noutput: {{publicCloud: {{type: AWS, service: S3, region: eu, endpointName: b, profile: p}}}}\n");
+        let pipeline = one("p.yaml", &text);
+        assert_eq!(pipeline.spec["inputPipeline"], "q");
+        assert_eq!(pipeline.spec["external"]["place"], "publicCloud");
+    }
+}
+
+#[test]
+fn unknown_fields_are_refused_in_native_and_kept_in_kps_documents() {
+    let text = "apiVersion: connector.ferrule.dev/v1\nkind: Pipeline\nmetadata: {name: p, nmae: q}\nspec:\n  sorce: x\n  sink: {clas: mqtt, paramters: {}}\n  selectors: {a: [b]}\nextra: 1\n";
+    let found = wrong(
+        "n.yaml",
+        text,
+        &[
+            (Code::UnknownField, "metadata.nmae"),
+            (Code::UnknownField, "extra"),
+            (Code::UnknownField, "spec.sorce"),
+            (Code::UnknownField, "spec.sink.clas"),
+            (Code::UnknownField, "spec.sink.paramters"),
+        ],
+    );
+    let help: Vec<&str> = found.iter().skip(2).filter_map(|d| d.help.as_deref()).collect();
+    assert_eq!(help, ["did you mean `source`?", "did you mean `class`?", "did you mean `parameters`?"]);
+
+    let text = r#"{"name":"i","connectorClassID":"c","projectId":"p","staticParamters":{"a":1},"colour":"red"}"#;
+    let reading = read("k.json", text.as_bytes(), None, &none);
+    assert!(!reading.has_errors());
+    let warnings: Vec<(Code, &str)> = reading.warnings().map(|d| (d.code, d.path.as_str())).collect();
+    assert_eq!(warnings, [(Code::UnknownField, "staticParamters"), (Code::UnknownField, "colour")]);
+    assert_eq!(reading.diagnostics[0].help.as_deref(), Some("did you mean `staticParameters`?"));
+    assert_eq!(reading.objects[0].to_original(), serde_json::from_str::<Value>(text).unwrap());
+}
+
+#[test]
+fn the_wrong_noun_is_answered() {
+    let files: HashMap<String, Vec<u8>> = samples("kps").into_iter().collect();
+    let found = read_documents("connector_class.json", &files["connector_class.json"], Some(Kind::Stream), &none).unwrap_err();
+    assert_eq!(found[0].code, Code::WrongNoun);
+    assert_eq!(found[0].help.as_deref(), Some("ferrule create connectorclass -f connector_class.json"));
+    // The slip in the README of the KPS template.
+    let reading = read("connector_config.json", &files["connector_config.json"], Some(Kind::Stream), &none);
+    assert!(!reading.has_errors());
+    assert_eq!(reading.objects[0].kind, Kind::Config);
+    assert_eq!(reading.diagnostics[0].code, Code::WrongNoun);
+    // A document that tells nothing is of the kind that the command names.
+    let found = read_documents("s.json", br#"{"name":"s"}"#, Some(Kind::Instance), &none).unwrap_err();
+    assert_eq!(found[0].code, Code::MissingField);
+    assert_eq!(found[0].path, "connectorClassID");
+    assert_eq!(read_documents("s.json", br#"{"name":"s"}"#, None, &none).unwrap_err()[0].code, Code::UnknownKind);
+}
+
+#[test]
+fn native_samples_are_read_and_come_back() {
+    let mut kinds = Vec::new();
+    for (name, bytes) in samples("hello") {
+        let objects = read_documents(&name, &bytes, None, &none).unwrap_or_else(|found| panic!("{name}: {found:?}"));
+        for object in objects {
+            let text = write(&[object.to_original()], Syntax::Yaml);
+            assert_eq!(one(&name, &text), object, "{text}");
+            let text = write(&[object.to_original()], Syntax::Json);
+            assert_eq!(one("x.json", &text), object, "{text}");
+            kinds.push(object.kind);
+        }
+    }
+    assert!(kinds.contains(&Kind::Grant) && kinds.contains(&Kind::Stream));
+}
+
+#[test]
+fn every_kind_goes_there_and_back() {
+    let documents = [
+        (Kind::Project, "{users: [a@b.c], serviceDomains: [hall-edge], privileged: true}"),
+        (Kind::ServiceDomain, "{labels: {Place: [north, south]}}"),
+        (Kind::Category, "{description: d, values: [a, b]}"),
+        (Kind::Component, "{version: 0.1.0, digest: 'sha256:00', size: 12, world: source, describes: {name: x}}"),
+        (Kind::Grant, "{class: mqtt, allow: [{tcp: 'broker.example:1883'}, {read: /srv}, {tcp: '{broker}'}]}"),
+        (Kind::Class, "{version: '1.0', type: BIDIRECTIONAL, component: mqtt@0.1.0, streamSchema: {type: object}, limits: {memory: 32MiB, callTime: 2s}}"),
+        (Kind::Function, "{component: ./f.wasm, args: {a: 1}, argsSchema: true, params: [{name: a, type: string}]}"),
+        (Kind::Instance, "{class: mqtt@0.1.0, project: halls, static: {a: [1, 2.5, null]}}"),
+        (Kind::Config, "{instance: i, parameters: {level: debug}, serviceDomains: [{uid: x}]}"),
+        (Kind::Stream, "{instance: i, direction: INGRESS, labels: [{category: Measure, value: t}], parameters: {a: {b: c}}, paused: true, limits: {wait: 10s, logLines: 5}}"),
+        (Kind::Pipeline, "{source: i/s, functions: [{name: one, function: jq@1, args: {program: .}}], sink: {class: mqtt, static: {}, config: {a: 1}, parameters: {topic: t}}, routes: {odd: other}, retry: {attempts: 3, age: 1h, backoff: {initial: 100ms, max: 30s}}, onError: drop, batch: {records: 10, bytes: 64KiB, linger: 5ms}, samplingInterval: 1s, paused: false}"),
+    ];
+    let mut seen = Vec::new();
+    for (kind, spec) in documents {
+        let text = format!("apiVersion: {API_VERSION}\nkind: {kind}\nmetadata:\n  name: x\n  namespace: halls\n  uid: u-1\n  labels: {{a: b}}\n  annotations: {{n: m}}\nspec: {spec}\n");
+        let mut object = one("x.yaml", &text);
+        assert_eq!(object.kind, kind);
+        let written: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(object.to_original(), written, "{kind}");
+        object.status = Status { observed_generation: 1, ..Status::default() };
+        object.status.set(Condition::new("Ready", true, "Open", "", 1, jiff::Timestamp::UNIX_EPOCH));
+        let stored: Object = serde_json::from_str(&serde_json::to_string(&object).unwrap()).unwrap();
+        assert_eq!(stored, object, "{kind}");
+        // With a status in it, as `get -o yaml` gives it.
+        let again = one("x.yaml", &write(&[object.to_original()], Syntax::Yaml));
+        assert_eq!(again.spec, object.spec);
+        assert!(again.status.is_empty());
+        seen.push(kind);
+    }
+    assert_eq!(seen, Kind::ALL);
+}
+
+#[test]
+fn all_errors_of_a_file_are_told_at_once() {
+    let text = "\
+apiVersion: connector.ferrule.dev/v1
+kind: Stream
+metadata: {name: a/b}
+spec: {direction: SIDEWAYS, labels: 3}
+---
+kind: Streem
+metadata: {name: x}
+---
+just a text
+---
+apiVersion: connector.ferrule.dev/v2
+kind: Category
+metadata: {name: ' c'}
+spec: {values: [1]}
+";
+    let found = wrong(
+        "many.yaml",
+        text,
+        &[
+            (Code::BadValue, "spec.direction"),
+            (Code::WrongType, "spec.labels"),
+            (Code::MissingField, "spec.instance"),
+            (Code::BadName, "metadata.name"),
+            (Code::UnknownKind, "kind"),
+            (Code::WrongType, ""),
+            (Code::BadApiVersion, "apiVersion"),
+            (Code::WrongType, "spec.values[0]"),
+            (Code::BadName, "metadata.name"),
+        ],
+    );
+    assert_eq!(found[0].document, "many.yaml#1");
+    assert_eq!(found[8].document, "many.yaml#4");
+    assert_eq!(found[4].help.as_deref(), Some("did you mean `Stream`?"));
+}
+
+#[test]
+fn duplicate_names_are_refused() {
+    let document = |kind: &str, name: &str, spec: &str| {
+        format!("---\napiVersion: {API_VERSION}\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+    };
+    let stream = |instance: &str| document("Stream", "s", &format!("{{instance: {instance}, direction: EGRESS}}"));
+    let class = |version: &str| document("Class", "c", &format!("{{version: '{version}'}}"));
+    let text = stream("one") + &stream("two") + &class("1.0") + &class("1.1") + &stream("one");
+    let found = wrong("d.yaml", &text, &[(Code::DuplicateName, "metadata.name")]);
+    assert_eq!(found[0].document, "d.yaml#5");
+    assert!(found[0].message.contains("d.yaml#1"), "{}", found[0]);
+    let text = class("1") + &class("1");
+    wrong("d.yaml", &text, &[(Code::DuplicateName, "metadata.name")]);
+}
+
+#[test]
+fn hostile_files_are_refused_soon() {
+    // Ten levels of ten aliases each.
+    let mut bomb = "a0: &a0 [lol,lol,lol,lol,lol,lol,lol,lol,lol,lol]\n".to_owned();
+    for level in 1..10 {
+        let before = level - 1;
+        let aliases = vec![format!("*a{before}"); 10].join(",");
+        bomb.push_str(&format!("a{level}: &a{level} [{aliases}]\n"));
+    }
+    wrong("bomb.yaml", &bomb, &[(Code::TooComplex, "")]);
+    // One long text, many times.
+    let long = "x".repeat(1 << 20);
+    let aliases = vec!["*a"; 60].join(", ");
+    wrong("long.yaml", &format!("a: &a {long}\nb: [{aliases}]\n"), &[(Code::TooComplex, "")]);
+    // Deep nesting, open and in blocks.
+    wrong("deep.yaml", &"[".repeat(10_000), &[(Code::TooComplex, "")]);
+    let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    wrong("deep.yaml", &deep, &[(Code::TooComplex, "")]);
+    let blocks: String = (0..200).map(|level| format!("{}a:\n", " ".repeat(level))).collect();
+    wrong("blocks.yaml", &blocks, &[(Code::TooComplex, "")]);
+    wrong("deep.json", &"[".repeat(10_000), &[(Code::TooComplex, "")]);
+    // Ten megabytes.
+    let big = " ".repeat(10 << 20);
+    let found = wrong("big.yaml", &big, &[(Code::DocumentTooLarge, "")]);
+    assert!(found[0].message.contains("10485760"));
+    // Thousands of documents.
+    let many = "---\n1\n".repeat(5_000);
+    assert_eq!(read_documents("m.yaml", many.as_bytes(), None, &none).unwrap_err()[0].code, Code::TooComplex);
+}
+
+#[test]
+fn broken_files_say_where() {
+    let found = read_documents("u.yaml", b"a: 1\nb: caf\xe9\n", None, &none).unwrap_err();
+    assert_eq!((found[0].code, found[0].position), (Code::NotUtf8, Some((2, 7))));
+    assert!(found[0].message.contains("0xe9 at offset 11"), "{}", found[0]);
+    let found = wrong("y.yaml", "a: b\n c: [\n", &[(Code::NotYaml, "")]);
+    assert_eq!(found[0].position.unwrap().0, 2, "{}", found[0]);
+    let found = wrong("j.json", "{\n  \"a\": 1,\n}\n", &[(Code::NotJson, "")]);
+    assert_eq!(found[0].position, Some((3, 1)), "{}", found[0]);
+    let found = wrong("k.yaml", "kind: x\nname: a\nname: b\n", &[(Code::DuplicateKey, "")]);
+    assert_eq!(found[0].position, Some((3, 1)), "{}", found[0]);
+    assert!(found[0].message.contains("`name`"), "{}", found[0]);
+    let found = wrong("k.json", "{\"name\": 1,\n \"name\": 2}", &[(Code::DuplicateKey, "")]);
+    assert_eq!(found[0].position.unwrap().0, 2, "{}", found[0]);
+    assert!(found[0].message.contains("`name`"), "{}", found[0]);
+    wrong("k.json", r#"{"name":"a","Name":"b","connectorClassID":"c","projectId":"p"}"#, &[(Code::DuplicateKey, "Name")]);
+    wrong("e.yaml", "# nothing\n---\n", &[(Code::NoDocument, "")]);
+    wrong("e.json", "", &[(Code::NoDocument, "")]);
+    // The document after a broken one is read all the same.
+    let text = "a: 1\na: 2\n---\nkind: category\nname: c\n";
+    let found = read_documents("two.yaml", text.as_bytes(), None, &none).unwrap_err();
+    let codes: Vec<Code> = found.iter().map(|d| d.code).collect();
+    assert_eq!(codes, [Code::DuplicateKey, Code::MissingField]);
+}
+
+#[test]
+fn rules_of_one_document_hold() {
+    let kps = |labels: &str, direction: &str| {
+        format!(r#"{{"name":"s","connectorInstanceID":"i","direction":"{direction}","labels":{labels},"stream":{{}}}}"#)
+    };
+    wrong("s.json", &kps("[]", "INGRESS"), &[(Code::LabelsMissing, "labels")]);
+    wrong("s.json", &kps(r#"[{"id":"c","value":"v"}]"#, "EGRESS"), &[(Code::LabelsOnEgress, "labels")]);
+    let long = "x".repeat(37);
+    let id = |kind: &str, id: &str| format!("kind: {kind}\nid: {id}\nname: n\nvalues: [a]\n");
+    wrong("c.yaml", &id("category", &"x".repeat(65)), &[(Code::BadName, "id")]);
+    one("c.yaml", &id("category", &long));
+    let instance = format!(r#"{{"id":"{long}","name":"i","connectorClassID":"c","projectId":"p"}}"#);
+    wrong("i.json", &instance, &[(Code::BadName, "id")]);
+    let class = r#"{"name":"c","connectorVersion":"1","type":"INGRES","yamlData":"x","streamParameterSchema":{"type":7}}"#;
+    let found = wrong("c.json", class, &[(Code::BadValue, "type")]);
+    assert_eq!(found[0].help.as_deref(), Some("did you mean INGRESS?"));
+    let class = class.replace("INGRES", "INGRESS");
+    wrong("c.json", &class, &[(Code::BadSchema, "streamParameterSchema.type")]);
+    let function = "kind: function\nname: f\nproject: p\nlanguage: ruby\nenvironment: e\nsourceCodePath: f.rb\n";
+    wrong("f.yaml", function, &[(Code::BadValue, "language")]);
+
+    let native = |kind: &str, spec: &str| format!("apiVersion: {API_VERSION}\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n");
+    wrong("p.yaml", &native("Pipeline", "{sink: s}"), &[(Code::FieldsExclude, "spec")]);
+    wrong("p.yaml", &native("Pipeline", "{source: s, inputPipeline: p, sink: s}"), &[(Code::FieldsExclude, "spec")]);
+    wrong("p.yaml", &native("Pipeline", "{source: {parameters: {}}, sink: s}"), &[(Code::FieldsExclude, "spec.source")]);
+    wrong(
+        "p.yaml",
+        &native("Pipeline", "{source: s, functions: [{name: a, function: f}, {name: a, component: f.wasm, function: f}]}"),
+        &[(Code::FieldsExclude, "spec.functions[1]"), (Code::DuplicateName, "spec.functions[1].name")],
+    );
+    wrong("g.yaml", &native("Grant", "{allow: []}"), &[(Code::FieldsExclude, "spec")]);
+    wrong(
+        "g.yaml",
+        &native("Grant", "{class: c, allow: [{udp: x}, {tcp: 'no port'}, 7]}"),
+        &[
+            (Code::BadGrantEntry, "spec.allow[0]"),
+            (Code::BadGrantEntry, "spec.allow[1]"),
+            (Code::BadGrantEntry, "spec.allow[2]"),
+        ],
+    );
+    wrong("k.yaml", "kind: Grant\nclass: c\n", &[(Code::MissingField, "metadata")]);
+    wrong("k.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n", &[(Code::BadApiVersion, "apiVersion")]);
+    wrong("s.yaml", &native("Stream", "{instance: '', direction: INGRESS}"), &[(Code::BadValue, "spec.instance")]);
+    wrong("c.yaml", &native("Class", "{streamSchema: {$ref: 'https://example.com/x'}}"), &[(Code::RemoteSchema, "spec.streamSchema")]);
+}
+
+#[test]
+fn variables_are_filled_in_and_missing_ones_named() {
+    let text = format!("apiVersion: {API_VERSION}\nkind: Category\nmetadata: {{name: c}}\nspec: {{values: ['${{env:A}}', '${{env:B:-b}}', '$${{env:C}}', '$A']}}\n");
+    let env = |name: &str| (name == "A").then(|| "from-env".to_owned());
+    let objects = read_documents("c.yaml", text.as_bytes(), None, &env).unwrap();
+    assert_eq!(objects[0].spec["values"], json!(["from-env", "b", "${env:C}", "$A"]));
+    let found = wrong("c.yaml", &text, &[(Code::MissingVariable, "spec.values[0]")]);
+    assert!(found[0].message.contains("variable A is not set"), "{}", found[0]);
+    let text = text.replace("${env:A}", "${env:A");
+    wrong("c.yaml", &text, &[(Code::BadVariable, "spec.values[0]")]);
+}
+
+#[test]
+fn what_people_write_in_yaml_is_taken_as_meant() {
+    let object = one(
+        "x.yaml",
+        "kind: category\nname: on\ndescription: no\nvalues: ['1', yes, n]\n",
+    );
+    assert_eq!(object.metadata.name, "on");
+    assert_eq!(object.spec, json!({"description": "no", "values": ["1", "yes", "n"]}));
+    // Lists, as `get -o json` and `-o yaml` give them.
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [object.to_original()]});
+    assert_eq!(one("l.json", &list.to_string()), Object { form: one("l.json", &list.to_string()).form, ..object.clone() });
+    assert_eq!(one("l.json", &json!([object.to_original()]).to_string()).spec, object.spec);
+    // A byte order mark, and a file without an ending.
+    assert_eq!(one("x", "\u{feff}{\"kind\":\"category\",\"name\":\"c\",\"values\":[]}").kind, Kind::Category);
+}
+
+#[test]
+fn a_short_pipeline_is_expanded() {
+    let text = format!("apiVersion: {API_VERSION}\nkind: Pipeline\nmetadata: {{name: hello, namespace: halls}}\nspec:\n  project: halls\n  source: {{class: generator@0.1.0, parameters: {{rate: 1}}, config: {{rate: 2}}, static: {{s: 1}}, labels: {{M: t}}}}\n  functions: [{{component: ./pick.wasm}}, {{function: jq}}, {{function: jq}}]\n  sink: {{component: ./sink.wasm}}\n  routes: {{odd: elsewhere/out}}\n");
+    let pipeline = one("h.yaml", &text);
+    let spec: PipelineSpec = pipeline.typed().unwrap();
+    assert_eq!(spec.step_names(), ["pick", "jq", "jq-2"]);
+    let objects = expand(vec![pipeline]).unwrap();
+    let titles: Vec<String> = objects.iter().map(Object::title).collect();
+    assert_eq!(
+        titles,
+        [
+            "instance hello-source",
+            "config hello-source",
+            "stream hello-source",
+            "class hello-sink",
+            "instance hello-sink",
+            "stream hello-sink",
+            "function hello-pick",
+            "pipeline hello",
+        ]
+    );
+    for object in &objects[..7] {
+        assert_eq!(object.metadata.owner_references[0].name, "hello", "{}", object.title());
+        assert_eq!(object.metadata.namespace.is_some(), object.kind.is_in_project());
+        // Each is a document in its own right.
+        one("x.yaml", &write(&[object.to_original()], Syntax::Yaml));
+    }
+    let spec: PipelineSpec = objects[7].typed().unwrap();
+    assert_eq!(spec.source, Some(StreamUse::Stream(Ref::parse("hello-source/hello-source"))));
+    assert_eq!(spec.functions[0].function, Some(Ref::name("hello-pick")));
+    assert_eq!(spec.functions[0].name.as_deref(), Some("pick"));
+    assert_eq!(spec.step_names(), ["pick", "jq", "jq-2"]);
+    assert_eq!(expand(objects.clone()).unwrap(), objects);
+}

@@ -128,27 +128,19 @@ fn yaml(name: &str, text: &str) -> Vec<Result<Value, Diagnostic>> {
 }
 
 fn yaml_error(name: &str, error: &serde_saphyr::Error) -> Diagnostic {
-    use serde_saphyr::Error;
     let text = error.to_string();
     let (code, message) = match error {
-        Error::DuplicateMappingKey { key, .. } => {
+        serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
             let key = key.as_deref().unwrap_or("?");
             (Code::DuplicateKey, format!("key `{key}` occurs twice"))
         }
-        Error::Budget { .. }
-        | Error::AliasReplayLimitExceeded { .. }
-        | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. }
-        | Error::AliasReplayCounterOverflow { .. } => {
-            (Code::TooComplex, format!("the document grows too much: {}", first_line(&text)))
-        }
         _ => own_error(&text).unwrap_or_else(|| {
-            let code = if text.contains("nesting") || text.contains("recursion") {
-                Code::TooComplex
+            // Which of the variants a breach of a bound arrives in depends on where it is noticed; the words are the same.
+            if BREACHES.iter().any(|breach| text.contains(breach)) {
+                (Code::TooComplex, format!("{GROWS}: {}", first_line(&text)))
             } else {
-                Code::NotYaml
-            };
-            (code, first_line(&text))
+                (Code::NotYaml, first_line(&text))
+            }
         }),
     };
     let mut diagnostic = Diagnostic::new(code, message).in_document(name);
@@ -166,6 +158,9 @@ fn first_line(text: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
 }
 
+/// What the YAML reader says when a bound is passed.
+const BREACHES: [&str; 6] =
+    ["limit exceeded", "depth exceeded", "breached", "too complex", "configured limit", "supported limit"];
 const TWICE: &str = "key occurs twice: ";
 const GROWS: &str = "the document grows too much";
 
