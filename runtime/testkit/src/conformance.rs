@@ -10,21 +10,32 @@ use ferrule_host::{CallError, Component, GuestErrorKind, PullLimits, World};
 use ferrule_model::component::Direction;
 use ferrule_model::record::Batch;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::live::{Live, count};
 use crate::observed::Observed;
+use crate::peer::Peer;
 use crate::report::{Report, Verdict};
+use crate::script::Test;
 use crate::setup::Setup;
 
 /// What every check is handed.
 #[derive(Clone, Debug)]
 struct Subject {
     component: Component,
-    setup: Setup,
-    /// Parameters were given, so that a session must open.
+    /// Parameters, files and a peer with which a session opens.
+    with: Test,
+    /// They were given, or none are needed, so that a session must open.
     can_open: bool,
     observed: Arc<Observed>,
+}
+
+/// A session with what it needs around it, for as long as it lives.
+struct Surrounded<'a> {
+    live: Live<'a>,
+    _peer: Option<Peer>,
+    _folder: TempDir,
 }
 
 /// A check's outcome: nothing, or what was expected and what was found.
@@ -57,11 +68,11 @@ const DEADLINE: Duration = Duration::from_secs(20);
 /// A wait that a wake-up must end long before it is over.
 const LONG_WAIT_MS: u32 = 600_000;
 
-/// Runs the kit. `setup` holds parameters with which a session opens; none: what needs a session is ignored, unless the
-/// component accepts empty parameters.
+/// Runs the kit. `with` is a test whose parameters, files and peer let a session open (its steps do not matter, and its peer
+/// is started anew for each session); none: what needs a session is ignored, unless the component accepts empty parameters.
 pub async fn run(
     component: &Component,
-    setup: Option<Setup>,
+    with: Option<&Test>,
     wanted: &dyn Fn(&str) -> bool,
     report: &mut Report<'_>,
 ) -> io::Result<()> {
@@ -69,15 +80,12 @@ pub async fn run(
     let (selected, left_out): (Vec<&str>, Vec<&str>) = names.into_iter().partition(|name| wanted(name));
     report.begin(selected.len())?;
     report.filtered(left_out.len());
-    let given = setup.is_some();
-    let setup = setup.unwrap_or_default();
-    let (static_parameters, config, parameters) = setup.texts();
-    let empty_is_fine = component.validate(&static_parameters, &config, &parameters).await.is_ok_and(|p| p.is_empty());
+    let empty_is_fine = component.validate("{}", "{}", "{}").await.is_ok_and(|problems| problems.is_empty());
     for name in selected {
         let subject = Subject {
             component: component.clone(),
-            setup: setup.clone(),
-            can_open: given || empty_is_fine,
+            with: with.cloned().unwrap_or_default(),
+            can_open: with.is_some() || empty_is_fine,
             observed: Arc::new(Observed::default()),
         };
         let checked = timeout(DEADLINE, check(name, &subject)).await;
@@ -206,7 +214,7 @@ async fn validate_answers_anything(subject: &Subject) -> Checked {
 
 async fn open_with_bad_parameters_is_invalid(subject: &Subject) -> Checked {
     let bad = json!(["not", "parameters"]);
-    let setup = Setup { parameters: bad, ..subject.setup.clone() };
+    let setup = Setup { parameters: bad, ..subject.with.setup() };
     let mut live = Live::new(&subject.component, setup, subject.observed.clone());
     match live.open().await {
         Err(CallError::Guest(error)) if error.kind == GuestErrorKind::Invalid => Ok(()),
@@ -215,25 +223,26 @@ async fn open_with_bad_parameters_is_invalid(subject: &Subject) -> Checked {
     }
 }
 
-async fn opened<'a>(subject: &'a Subject, direction: Option<Direction>) -> Result<Live<'a>, Finding> {
+async fn opened<'a>(subject: &'a Subject, direction: Option<Direction>) -> Result<Surrounded<'a>, Finding> {
     if !subject.can_open {
         return Err(Finding::Skip(NEEDS_PARAMETERS));
     }
-    let mut setup = subject.setup.clone();
+    let mut setup = subject.with.setup();
     if let (World::Connector, Some(wanted)) = (subject.component.world(), direction) {
         if setup.direction.is_some_and(|given| given != wanted) {
             return Err(Finding::Skip("the parameters are for the other direction"));
         }
         setup.direction = Some(wanted);
     }
+    let (peer, folder) = subject.with.surround(&mut setup).await?;
     let mut live = Live::new(&subject.component, setup, subject.observed.clone());
     live.open().await.map_err(|e| format!("expected: the session opens\n   found: {e}"))?;
-    Ok(live)
+    Ok(Surrounded { live, _peer: peer, _folder: folder })
 }
 
 async fn opens_and_closes(subject: &Subject) -> Checked {
     for _ in 0..2 {
-        opened(subject, None).await?.close().await?;
+        opened(subject, None).await?.live.close().await?;
     }
     Ok(())
 }
@@ -243,8 +252,8 @@ async fn two_sessions_are_independent(subject: &Subject) -> Checked {
         return Err(Finding::Skip("it does not say `overlap`, so two sessions of one stream need not be possible"));
     }
     let (mut one, mut two) = (opened(subject, None).await?, opened(subject, None).await?);
-    one.close().await?;
-    two.close().await?;
+    one.live.close().await?;
+    two.live.close().await?;
     Ok(())
 }
 
@@ -266,7 +275,8 @@ async fn woken<T>(wake: ferrule_host::WakeHandle, call: impl Future<Output = T>)
 }
 
 async fn source_waits(subject: &Subject, max_records: u32) -> Checked {
-    let mut live = opened(subject, Some(Direction::Ingress)).await?;
+    let mut surrounded = opened(subject, Some(Direction::Ingress)).await?;
+    let live = &mut surrounded.live;
     let instance = live.instance()?;
     let limits = PullLimits { max_records, max_bytes: 1 << 20, linger_ms: 0, max_wait_ms: LONG_WAIT_MS };
     let pulled = woken(instance.waker(), instance.next(limits)).await??;
@@ -277,7 +287,8 @@ async fn source_waits(subject: &Subject, max_records: u32) -> Checked {
 }
 
 async fn source_keeps_limits(subject: &Subject) -> Checked {
-    let mut live = opened(subject, Some(Direction::Ingress)).await?;
+    let mut surrounded = opened(subject, Some(Direction::Ingress)).await?;
+    let live = &mut surrounded.live;
     for (max_records, max_bytes) in [(1, 1 << 20), (10, 1)] {
         let limits = PullLimits { max_records, max_bytes, linger_ms: 0, max_wait_ms: 200 };
         let records = live.instance()?.next(limits).await?.records;
@@ -291,7 +302,8 @@ async fn source_keeps_limits(subject: &Subject) -> Checked {
 }
 
 async fn source_tokens_are_unique(subject: &Subject) -> Checked {
-    let mut live = opened(subject, Some(Direction::Ingress)).await?;
+    let mut surrounded = opened(subject, Some(Direction::Ingress)).await?;
+    let live = &mut surrounded.live;
     let mut seen = BTreeSet::new();
     for _ in 0..5 {
         let records = live.pull().await?;
@@ -308,7 +320,8 @@ async fn source_tokens_are_unique(subject: &Subject) -> Checked {
 }
 
 async fn source_settles_in_any_order(subject: &Subject) -> Checked {
-    let mut live = opened(subject, Some(Direction::Ingress)).await?;
+    let mut surrounded = opened(subject, Some(Direction::Ingress)).await?;
+    let live = &mut surrounded.live;
     live.instance()?.settle(&[]).await?;
     let mut tokens: Vec<u64> = Vec::new();
     for _ in 0..3 {
@@ -323,7 +336,8 @@ async fn source_settles_in_any_order(subject: &Subject) -> Checked {
 }
 
 async fn sink_answers(subject: &Subject, records: usize) -> Checked {
-    let mut live = opened(subject, Some(Direction::Egress)).await?;
+    let mut surrounded = opened(subject, Some(Direction::Egress)).await?;
+    let live = &mut surrounded.live;
     let scripted: Vec<crate::record::Record> =
         (0..records).map(|i| crate::record::Record::Payload(format!("{{\"n\":{i}}}"))).collect();
     let batch = crate::record::batch(&scripted, Some(1), &str::to_owned)?;
@@ -345,7 +359,8 @@ async fn sink_answers(subject: &Subject, records: usize) -> Checked {
 }
 
 async fn sink_idle_ends_on_wake_up(subject: &Subject) -> Checked {
-    let mut live = opened(subject, Some(Direction::Egress)).await?;
+    let mut surrounded = opened(subject, Some(Direction::Egress)).await?;
+    let live = &mut surrounded.live;
     let instance = live.instance()?;
     let outcomes = woken(instance.waker(), instance.idle(LONG_WAIT_MS)).await??;
     if count(&outcomes) > 0 {
@@ -364,7 +379,8 @@ fn odd_payloads() -> Vec<Vec<u8>> {
 }
 
 async fn function_answers(subject: &Subject, payloads: &[Vec<u8>]) -> Checked {
-    let mut live = opened(subject, None).await?;
+    let mut surrounded = opened(subject, None).await?;
+    let live = &mut surrounded.live;
     let batch = Batch::of(payloads).map_err(|e| e.to_string())?;
     let answer = live.instance()?.apply(&batch).await?;
     answer.check(&batch).map_err(|e| format!("expected: an answer by the contract\n   found: {e}"))?;

@@ -16,8 +16,9 @@ pub mod scenario;
 pub mod script;
 pub mod setup;
 
-use ferrule_host::{Component, Engine, EngineOptions};
+use ferrule_host::{Engine, EngineOptions};
 
+pub use ferrule_host::Component;
 pub use report::{Report, Summary};
 pub use setup::Setup;
 

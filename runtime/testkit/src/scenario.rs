@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use ferrule_host::Component;
 use ferrule_model::component::Problem;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::time::timeout;
 
 use crate::live::{Live, check_error};
@@ -15,14 +17,14 @@ use crate::report::Verdict;
 use crate::script::{ExpectedProblem, Test};
 use crate::setup::Setup;
 
-/// Runs one test. `folder` is an empty folder of its own.
-pub async fn run(component: &Component, test: &Test, folder: &Path) -> Verdict {
+/// Runs one test, in a folder of its own.
+pub async fn run(component: &Component, test: &Test) -> Verdict {
     if let Some(why) = &test.ignore {
         return Verdict::Ignored(why.clone());
     }
     let observed = Arc::new(Observed::default());
     let deadline = Duration::from_secs_f64(test.deadline);
-    let outcome = match timeout(deadline, attempt(component, test, folder, &observed)).await {
+    let outcome = match timeout(deadline, attempt(component, test, &observed)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(format!("expected: an end within {} s\n   found: the test still runs", test.deadline)),
     };
@@ -35,24 +37,43 @@ pub async fn run(component: &Component, test: &Test, folder: &Path) -> Verdict {
     }
 }
 
-async fn attempt(component: &Component, test: &Test, folder: &Path, observed: &Arc<Observed>) -> Result<(), String> {
-    for (name, content) in &test.files {
-        write_file(folder, name, content)?;
+impl Test {
+    /// What a session of this test is opened with, before it has a peer and a folder.
+    #[must_use]
+    pub fn setup(&self) -> Setup {
+        let or_empty = |value: &Option<Value>| value.clone().unwrap_or_else(|| json!({}));
+        Setup {
+            direction: self.direction,
+            static_parameters: or_empty(&self.static_parameters),
+            config: or_empty(&self.config),
+            parameters: or_empty(&self.parameters),
+            allow: self.allow.clone(),
+            peer: None,
+            folder: None,
+        }
     }
-    let mut setup = Setup {
-        direction: test.direction,
-        static_parameters: test.static_parameters.clone().unwrap_or_else(|| serde_json::json!({})),
-        config: test.config.clone().unwrap_or_else(|| serde_json::json!({})),
-        parameters: test.parameters.clone().unwrap_or_else(|| serde_json::json!({})),
-        allow: test.allow.clone(),
-        peer: None,
-        folder: Some(folder.display().to_string()),
-    };
-    let peer = match &test.peer {
-        Some(acts) => Some(Peer::start(acts.clone()).await.map_err(|e| format!("the peer does not start: {e}"))?),
-        None => None,
-    };
-    setup.peer = peer.as_ref().map(Peer::address);
+
+    /// Makes the folder with its files, starts the peer, and tells the setup.
+    pub async fn surround(&self, setup: &mut Setup) -> Result<(Option<Peer>, TempDir), String> {
+        let folder = tempfile::tempdir().map_err(|e| format!("the test's folder cannot be made: {e}"))?;
+        for (name, content) in &self.files {
+            write_file(folder.path(), name, content)?;
+        }
+        // As the system knows it, since grants of folders hold no links.
+        let path = folder.path().canonicalize().map_err(|e| e.to_string())?;
+        setup.folder = Some(path.display().to_string());
+        let peer = match &self.peer {
+            Some(acts) => Some(Peer::start(acts.clone()).await.map_err(|e| format!("the peer does not start: {e}"))?),
+            None => None,
+        };
+        setup.peer = peer.as_ref().map(Peer::address);
+        Ok((peer, folder))
+    }
+}
+
+async fn attempt(component: &Component, test: &Test, observed: &Arc<Observed>) -> Result<(), String> {
+    let mut setup = test.setup();
+    let (peer, folder) = test.surround(&mut setup).await?;
     let problems = validate(component, &setup).await?;
     if let Some(expected) = &test.problems {
         return check_problems(expected, &problems);
@@ -76,7 +97,7 @@ async fn attempt(component: &Component, test: &Test, folder: &Path, observed: &A
         peer.finish(PATIENCE).await?;
     }
     for (name, expected) in &test.files_after {
-        let found = std::fs::read_to_string(folder.join(name)).map_err(|e| format!("file {name}: {e}"))?;
+        let found = std::fs::read_to_string(folder.path().join(name)).map_err(|e| format!("file {name}: {e}"))?;
         if found != *expected {
             return Err(format!("file {name}:\nexpected: {expected:?}\n   found: {found:?}"));
         }

@@ -23,7 +23,7 @@ pub struct Script {
 }
 
 /// One test: a session with these parameters, and what is done in it.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Test {
     /// What the test shows.

@@ -1,7 +1,6 @@
 //! What a session is opened with: parameters, direction and abilities, with the test's own port and folder filled in.
 
 use std::net::SocketAddr;
-use std::path::Path;
 
 use ferrule_host::World;
 use ferrule_model::capability::{self, Ability, Allowance};
@@ -101,13 +100,6 @@ impl Setup {
             World::Function => Direction::Transform,
             World::Connector => self.direction.unwrap_or(Direction::Ingress),
         }
-    }
-
-    /// Lets the session use `folder`.
-    #[must_use]
-    pub fn with_folder(mut self, folder: &Path) -> Self {
-        self.folder = Some(folder.display().to_string());
-        self
     }
 }
 

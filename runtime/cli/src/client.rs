@@ -1,0 +1,47 @@
+//! The connection to a server, and what its errors mean for the exit code.
+
+use std::path::Path;
+
+use ferrule_api::{Address, Client, Error};
+
+use crate::context::Context;
+use crate::documents;
+use crate::exit::{Exit, Failure};
+
+/// The socket's name in a server's data folder.
+pub(crate) const SOCKET: &str = "ferrule.sock";
+
+/// Where a server with this data folder listens.
+pub(crate) fn socket_of(data: &Path) -> Address {
+    Address::Unix(data.join(SOCKET))
+}
+
+impl Context {
+    /// The address of the server to talk to: `--server`, `FERRULE_SERVER`, or the socket in this user's data folder.
+    pub(crate) fn address(&self) -> Result<Address, Failure> {
+        match &self.server {
+            Some(text) => text.parse().map_err(|e: ferrule_api::address::AddressError| Failure::usage(e.to_string())),
+            None => Ok(socket_of(&self.data_folder(None)?)),
+        }
+    }
+
+    /// Connects to the server; without one, says how to start one.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        Ok(Client::connect(self.address()?).await?)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Refused(diagnostics) => documents::refused(diagnostics),
+            error @ Error::NoServer { .. } => Failure::new(Exit::NoServer, error.to_string()).with_help(
+                "start one with `ferrule serve` in another terminal, or run documents without a server with `ferrule run FILE`;\n      \
+                 a server elsewhere is named with --server or FERRULE_SERVER",
+            ),
+            error @ Error::Gone(_) => Failure::new(Exit::NoServer, error.to_string())
+                .with_help("look at the server's own output; `ferrule status` shows whether it is back"),
+            error => Failure::new(Exit::Failed, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! `ferrule describe`: everything that is known of one object.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use clap::Args;
+use ferrule_api::report::{ComponentFacts, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::request::{Inspection, StatusQuery};
+use ferrule_api::{Client, Platform};
+use ferrule_model::conditions::{Condition, Truth};
+use ferrule_model::{Kind, Object};
+use serde_json::{Value, json};
+
+use super::noun::{self, Scope, parse_kind_and_name};
+use crate::context::Context;
+use crate::exit::{Failure, Outcome};
+use crate::output::{Format, Output, Tone, short_number};
+use crate::views;
+
+/// Shows one object: its document, conditions, health, throughput, lag, restarts, last error, and the abilities that its
+/// component asks for, was granted and has in force.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ferrule describe stream readings-source\n  ferrule describe pipeline/readings")]
+pub(crate) struct Describe {
+    /// What it is, such as stream; or NOUN/NAME.
+    #[arg(value_parser = parse_kind_and_name)]
+    noun: (Kind, Option<String>),
+    /// Its name.
+    name: Option<String>,
+    /// The instance that the stream or config belongs to.
+    #[arg(long, short = 'i', value_name = "NAME")]
+    instance: Option<String>,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+/// What is shown of one object.
+struct Facts {
+    object: Object,
+    status: StatusReport,
+    component: Option<ComponentFacts>,
+    grants: Vec<Object>,
+}
+
+impl Describe {
+    pub(crate) async fn run(self, context: &Context) -> Outcome {
+        let (kind, first) = self.noun;
+        let names: Vec<String> = first.into_iter().chain(self.name).collect();
+        let [name] = &names[..] else {
+            return Err(Failure::usage(format!("give the name of one {}", kind.nouns()[0])));
+        };
+        let client = context.client().await?;
+        let found =
+            noun::objects(&client, Some(kind), &names, &self.scope, self.instance.as_deref(), BTreeMap::new()).await?;
+        if found.is_empty() {
+            return Err(noun::not_found(&format!("{} {name}", kind.nouns()[0])));
+        }
+        let output = &context.output;
+        let mut values = Vec::new();
+        for (i, stored) in found.into_iter().enumerate() {
+            let facts = gather(&client, stored.object, &self.scope).await?;
+            if output.format == Format::Table {
+                let gap = if i == 0 { "" } else { "\n" };
+                output.raw(format!("{gap}{}", facts.text(output)?).as_bytes())?;
+            } else {
+                values.push(facts.json());
+            }
+        }
+        match (&values[..], output.format) {
+            (_, Format::Table) => Ok(()),
+            ([one], _) => output.value(one),
+            (many, _) => output.value(&many),
+        }
+    }
+}
+
+async fn gather(client: &Client, object: Object, scope: &Scope) -> Result<Facts, Failure> {
+    let uid = object.metadata.uid.to_string();
+    let moving = matches!(object.kind, Kind::Stream | Kind::Pipeline);
+    let status = if moving {
+        client.status(StatusQuery { targets: vec![uid.clone()], namespace: None }).await?
+    } else {
+        StatusReport::default()
+    };
+    let reference = match object.kind {
+        Kind::Stream => status.streams.first().map(|s| s.component.clone()).filter(|digest| !digest.is_empty()),
+        Kind::Class | Kind::Function | Kind::Component => Some(uid),
+        _ => None,
+    };
+    // A class may have no component yet; that is a condition of the object, shown above, not a failure of this command.
+    let component = match reference {
+        Some(reference) => client.inspect(Inspection::Reference(reference)).await.ok().map(|(facts, _)| facts),
+        None => None,
+    };
+    let grants = if component.is_some() {
+        noun::objects(client, Some(Kind::Grant), &[], scope, None, BTreeMap::new())
+            .await?
+            .into_iter()
+            .map(|stored| stored.object)
+            .collect()
+    } else {
+        Vec::new()
+    };
+    Ok(Facts { object, status, component, grants })
+}
+
+impl Facts {
+    fn json(&self) -> Value {
+        let mut value = json!({ "object": self.object });
+        if let Some(map) = value.as_object_mut() {
+            if let Some(stream) = self.status.streams.first() {
+                map.insert("stream".to_owned(), json!(stream));
+            }
+            if let Some(pipeline) = self.status.pipelines.first() {
+                map.insert("pipeline".to_owned(), json!(pipeline));
+            }
+            if let Some(component) = &self.component {
+                map.insert("component".to_owned(), json!(component));
+            }
+        }
+        value
+    }
+
+    fn text(&self, output: &Output) -> Result<String, Failure> {
+        let mut text = String::new();
+        let meta = &self.object.metadata;
+        let head = |text: &mut String, title: &str| {
+            let _ = writeln!(text, "{}", output.tone(title, Tone::Strong));
+        };
+        field(&mut text, "Name", &meta.name);
+        field(&mut text, "Kind", self.object.kind.name());
+        if let Some(project) = &meta.namespace {
+            field(&mut text, "Project", project);
+        }
+        field(&mut text, "Id", meta.uid.as_str());
+        field(&mut text, "Generation", &meta.generation.to_string());
+        if let Some(created) = &meta.creation_timestamp {
+            field(&mut text, "Created", &created.to_string());
+        }
+        for owner in &meta.owner_references {
+            field(&mut text, "Owner", &format!("{} {}", owner.kind.nouns()[0], owner.name));
+        }
+        if let Some(stream) = self.status.streams.first() {
+            stream_text(&mut text, stream);
+        }
+        if let Some(pipeline) = self.status.pipelines.first() {
+            pipeline_text(&mut text, pipeline);
+        }
+        head(&mut text, "Conditions");
+        let conditions = &self.object.status.conditions;
+        if conditions.is_empty() {
+            text.push_str("  none yet\n");
+        }
+        for condition in conditions {
+            condition_text(&mut text, output, condition, meta.generation);
+        }
+        if let Some(component) = &self.component {
+            head(&mut text, "Component");
+            let described = &component.description;
+            let _ = writeln!(text, "  {} {} ({}), {}", described.name, described.version, component.world, component.digest);
+            if !described.summary.is_empty() {
+                let _ = writeln!(text, "  {}", described.summary);
+            }
+            self.abilities(&mut text, output, component)?;
+        }
+        head(&mut text, "Spec");
+        text.push_str(&views::indented(&self.object.spec, 2)?);
+        Ok(text)
+    }
+
+    /// Asked for by the component, granted by documents, and in force in the session.
+    fn abilities(&self, text: &mut String, output: &Output, component: &ComponentFacts) -> Result<(), Failure> {
+        let _ = writeln!(text, "{}", output.tone("Abilities", Tone::Strong));
+        text.push_str("  asked for:\n");
+        if component.asks().is_empty() {
+            text.push_str("    nothing\n");
+        }
+        for ask in component.asks() {
+            let _ = writeln!(text, "    {} {}   ({})", ask.kind, ask.target, ask.reason);
+        }
+        text.push_str("  granted by:\n");
+        if self.grants.is_empty() {
+            text.push_str("    no grant; `ferrule register --grant` or a document of kind Grant gives one\n");
+        }
+        for grant in &self.grants {
+            let _ = writeln!(text, "    grant {}:", grant.metadata.name);
+            text.push_str(&views::indented(&grant.spec, 6)?);
+        }
+        let details = &self.object.status.details;
+        if let Some(abilities) = ["/abilities", "/inForce"].iter().find_map(|p| details.pointer(p)) {
+            text.push_str("  in force:\n");
+            text.push_str(&views::indented(abilities, 4)?);
+        }
+        Ok(())
+    }
+}
+
+fn field(text: &mut String, name: &str, value: &str) {
+    let _ = writeln!(text, "{:<14}{value}", format!("{name}:"));
+}
+
+fn stream_text(text: &mut String, s: &StreamStatus) {
+    field(text, "Direction", &s.direction);
+    field(text, "Class", &s.class);
+    field(text, "State", &s.state);
+    let health = if s.health_message.is_empty() { s.health.clone() } else { format!("{}: {}", s.health, s.health_message) };
+    field(text, "Health", &health);
+    let rate = format!("{} records/s, {} bytes/s", short_number(s.records_per_second), short_number(s.bytes_per_second));
+    field(text, "Throughput", &rate);
+    field(text, "Records", &format!("{} ({} bytes) since the server started", s.records, s.bytes));
+    field(text, "Restarts", &s.restarts.to_string());
+    field(text, "Memory", &format!("{} bytes", s.memory_bytes));
+    match s.replayable {
+        Some(true) => field(text, "Replayable", "yes: what is in flight is given again after a crash"),
+        Some(false) => field(text, "Replayable", "no: what is in flight is lost if the process dies"),
+        None => {}
+    }
+    field(text, "Refusals", &s.refusals.to_string());
+    if !s.last_refusal.is_empty() {
+        field(text, "Last refusal", &s.last_refusal);
+    }
+    field(text, "Last error", if s.last_error.is_empty() { "none" } else { &s.last_error });
+    if s.suppressed_log_lines > 0 {
+        field(text, "Log", &format!("{} lines over the rate were not kept", s.suppressed_log_lines));
+    }
+    for alert in &s.alerts {
+        field(text, "Alert", &format!("{} {}: {}", alert.severity, alert.name, alert.message));
+    }
+}
+
+fn pipeline_text(text: &mut String, p: &PipelineStatus) {
+    field(text, "State", &p.state);
+    let path: Vec<&str> =
+        [p.source.as_str()].into_iter().chain(p.steps.iter().map(String::as_str)).chain([p.sink.as_str()]).collect();
+    field(text, "Path", &path.join(" -> "));
+    field(text, "Throughput", &format!("{} records/s", short_number(p.records_per_second)));
+    field(text, "Lag", &format!("{} records; {} in flight", p.lag, p.in_flight));
+    let counts = format!(
+        "{} delivered, {} filtered, {} dead letters, {} dropped, {} retried",
+        p.delivered, p.filtered, p.dead_lettered, p.dropped, p.retried
+    );
+    field(text, "Records", &counts);
+    field(text, "Restarts", &p.restarts.to_string());
+    field(text, "Last error", if p.last_error.is_empty() { "none" } else { &p.last_error });
+}
+
+fn condition_text(text: &mut String, output: &Output, condition: &Condition, generation: u64) {
+    let (word, tone) = match condition.status {
+        Truth::True => ("True", Tone::Good),
+        Truth::False => ("False", Tone::Bad),
+        Truth::Unknown => ("Unknown", Tone::Warn),
+    };
+    let stale = if condition.observed_generation < generation { " (of an older generation)" } else { "" };
+    let _ = writeln!(
+        text,
+        "  {:<10} {} {}{stale}, since {}",
+        condition.kind,
+        output.tone(&format!("{word:<7}"), tone),
+        condition.reason,
+        condition.last_transition_time
+    );
+    if !condition.message.is_empty() {
+        let _ = writeln!(text, "             {}", condition.message.replace('\n', "\n             "));
+    }
+}

@@ -1,0 +1,149 @@
+//! `ferrule get`: lists objects, or shows some.
+
+use std::collections::BTreeMap;
+
+use clap::Args;
+use ferrule_api::Platform;
+use ferrule_api::report::StatusReport;
+use ferrule_api::request::StatusQuery;
+use ferrule_model::{Kind, Object};
+use serde_json::{Value, json};
+
+use super::noun::{self, Scope, parse_kind_and_name};
+use crate::context::Context;
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Format, Table, Tone};
+use crate::views;
+
+/// Lists objects, or shows some.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ferrule get streams\n  ferrule get connectorclass mqtt -o yaml\n  ferrule get pipelines -l site=north\n  ferrule get connectorinstancestatus -i my-instance")]
+pub(crate) struct Get {
+    /// What they are, such as streams; NOUN/NAME; `all`; connectorinstancestatus; connectorinstancealerts.
+    #[arg(default_value = "all", value_parser = parse_wanted)]
+    noun: Wanted,
+    /// Their names; none: all.
+    names: Vec<String>,
+    /// Only what belongs to this instance.
+    #[arg(long, short = 'i', value_name = "NAME")]
+    instance: Option<String>,
+    /// With connectorinstancestatus and connectorinstancealerts: this stream alone.
+    #[arg(long, short = 't', value_name = "NAME")]
+    stream: Option<String>,
+    /// With connectorinstancestatus and connectorinstancealerts: the service domain. A server is one service domain.
+    #[arg(long, short = 's', value_name = "NAME")]
+    svcdomain: Option<String>,
+    /// Only objects with this label (several times: all of them).
+    #[arg(long, short = 'l', value_name = "NAME=VALUE", value_parser = parse_label)]
+    label: Vec<(String, String)>,
+    #[command(flatten)]
+    scope: Scope,
+    /// Show documents in the form in which they were applied.
+    #[arg(long)]
+    original: bool,
+}
+
+#[derive(Clone, Debug)]
+enum Wanted {
+    All,
+    Of(Kind, Option<String>),
+    InstanceStatus,
+    InstanceAlerts,
+}
+
+fn parse_wanted(text: &str) -> Result<Wanted, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "all" => Ok(Wanted::All),
+        "connectorinstancestatus" => Ok(Wanted::InstanceStatus),
+        "connectorinstancealerts" => Ok(Wanted::InstanceAlerts),
+        _ => parse_kind_and_name(text).map(|(kind, name)| Wanted::Of(kind, name)),
+    }
+}
+
+fn parse_label(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .filter(|(name, _)| !name.is_empty())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "expected NAME=VALUE".to_owned())
+}
+
+impl Get {
+    pub(crate) async fn run(mut self, context: &Context) -> Outcome {
+        match self.noun.clone() {
+            Wanted::All => self.list(context, None).await,
+            Wanted::Of(kind, name) => {
+                self.names.extend(name);
+                self.list(context, Some(kind)).await
+            }
+            Wanted::InstanceStatus => self.instance_status(context, false).await,
+            Wanted::InstanceAlerts => self.instance_status(context, true).await,
+        }
+    }
+
+    async fn list(self, context: &Context, kind: Option<Kind>) -> Outcome {
+        let client = context.client().await?;
+        let labels: BTreeMap<String, String> = self.label.into_iter().collect();
+        let found =
+            noun::objects(&client, kind, &self.names, &self.scope, self.instance.as_deref(), labels).await?;
+        let output = &context.output;
+        if self.original {
+            for stored in &found {
+                match &stored.original {
+                    Some(text) => output.raw(text.as_bytes())?,
+                    None => output.raw(crate::output::to_yaml(&stored.object)?.as_bytes())?,
+                }
+            }
+            return Ok(());
+        }
+        let objects: Vec<Object> = found.into_iter().map(|stored| stored.object).collect();
+        if let ([only], [_], Format::Json | Format::Yaml) = (&objects[..], &self.names[..], output.format) {
+            return output.value(only);
+        }
+        if objects.is_empty() && output.format == Format::Table {
+            output.say("nothing found");
+            return Ok(());
+        }
+        output.list(&objects, || views::objects_table(kind, &objects))
+    }
+
+    /// What KPS calls the status and the alerts of a connector instance: one row for each of its streams.
+    async fn instance_status(self, context: &Context, alerts: bool) -> Outcome {
+        let Some(instance) = self.instance.clone().or_else(|| self.names.first().cloned()) else {
+            return Err(Failure::new(Exit::Usage, "which instance? Give its name with -i"));
+        };
+        let client = context.client().await?;
+        let wanted = [instance.clone()];
+        noun::objects(&client, Some(Kind::Instance), &wanted, &self.scope, None, BTreeMap::new()).await?;
+        let streams =
+            noun::objects(&client, Some(Kind::Stream), &[], &self.scope, Some(&instance), BTreeMap::new()).await?;
+        let targets: Vec<String> = streams
+            .iter()
+            .map(|stored| &stored.object.metadata)
+            .filter(|m| self.stream.as_ref().is_none_or(|name| m.name == *name))
+            .map(|m| m.uid.to_string())
+            .collect();
+        let status = if targets.is_empty() {
+            StatusReport::default()
+        } else {
+            client.status(StatusQuery { targets, namespace: self.scope.namespace() }).await?
+        };
+        let output = &context.output;
+        if alerts {
+            let rows: Vec<Value> = status
+                .streams
+                .iter()
+                .flat_map(|s| s.alerts.iter().map(move |a| (s, a)))
+                .map(|(s, a)| json!({"stream": s.name, "severity": a.severity, "name": a.name, "message": a.message}))
+                .collect();
+            return output.list(&rows, || {
+                let mut table = Table::new(["STREAM", "SEVERITY", "ALERT", "MESSAGE"]);
+                for row in &rows {
+                    let cell = |name: &str| (row.get(name).and_then(Value::as_str).unwrap_or("-").to_owned(), Tone::Plain);
+                    table.toned([cell("stream"), cell("severity"), cell("name"), cell("message")]);
+                }
+                table
+            });
+        }
+        output.list(&status.streams, || views::streams_table(&status.streams))
+    }
+}

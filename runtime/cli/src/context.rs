@@ -1,0 +1,65 @@
+//! What a command is handed besides its arguments: where to write, where the server is, and the surroundings it may read.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::exit::{Exit, Failure};
+use crate::output::Output;
+
+/// What the command line takes from its environment. Nothing else in this crate reads environment variables, except for
+/// the explicit `${env:NAME}` form in documents.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    /// `NO_COLOR` is set and not empty.
+    pub(crate) no_color: bool,
+    /// `FERRULE_SERVER`: the server to talk to.
+    pub(crate) server: Option<String>,
+    /// The data folder of a server of this user: `FERRULE_DATA`, or `ferrule` in the place the system names for such data.
+    pub(crate) data: Option<PathBuf>,
+    /// The folder that holds this executable.
+    pub(crate) executable_folder: Option<PathBuf>,
+}
+
+impl Surroundings {
+    pub(crate) fn read() -> Self {
+        let set = |name: &str| env::var_os(name).filter(|v| !v.is_empty());
+        let data = set("FERRULE_DATA").map(PathBuf::from).or_else(|| {
+            let base = set("XDG_DATA_HOME")
+                .map(PathBuf::from)
+                .or_else(|| set("HOME").map(|home| Path::new(&home).join(".local/share")))?;
+            Some(base.join("ferrule"))
+        });
+        let executable_folder =
+            env::current_exe().ok().and_then(|exe| exe.canonicalize().ok()).and_then(|exe| Some(exe.parent()?.to_owned()));
+        let server = env::var("FERRULE_SERVER").ok().filter(|s| !s.is_empty());
+        Self { no_color: set("NO_COLOR").is_some(), server, data, executable_folder }
+    }
+
+    /// The folders with the guests that came with this executable: `guests/` beside it or one level up.
+    pub(crate) fn shipped_guests(&self) -> Vec<PathBuf> {
+        let Some(folder) = &self.executable_folder else { return Vec::new() };
+        [folder.join("guests"), folder.join("../guests"), folder.join("../lib/ferrule/guests")]
+            .into_iter()
+            .filter(|path| path.is_dir())
+            .collect()
+    }
+}
+
+/// What every command is handed.
+#[derive(Clone, Debug)]
+pub(crate) struct Context {
+    pub(crate) output: Output,
+    /// `--server`, if given.
+    pub(crate) server: Option<String>,
+    pub(crate) surroundings: Surroundings,
+}
+
+impl Context {
+    /// The data folder to use: `given`, or this user's.
+    pub(crate) fn data_folder(&self, given: Option<&Path>) -> Result<PathBuf, Failure> {
+        given.map(Path::to_owned).or_else(|| self.surroundings.data.clone()).ok_or_else(|| {
+            Failure::new(Exit::Usage, "no data folder is known: HOME is not set")
+                .with_help("name one with --data DIR or FERRULE_DATA")
+        })
+    }
+}

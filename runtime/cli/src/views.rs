@@ -1,0 +1,246 @@
+//! How objects and their states are shown: tables, and the words that several verbs share.
+
+use ferrule_api::report::{Action, AppliedObject, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_model::conditions::{Condition, Truth, types};
+use ferrule_model::{Diagnostic, Kind, Object, Ref};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::exit::{Exit, Failure, Outcome};
+use crate::output::{Format, Output, Table, Tone, short_duration, short_number};
+
+/// The instance that a stream or config belongs to, as its document refers to it.
+pub(crate) fn instance_of(object: &Object) -> Option<String> {
+    object.instance_ref().map(|reference| reference_text(&reference))
+}
+
+fn reference_text(reference: &Ref) -> String {
+    match reference {
+        Ref::Uid(uid) => uid.to_string(),
+        Ref::Name { name, version: Some(version), .. } => format!("{name}@{version}"),
+        Ref::Name { name, .. } => name.clone(),
+    }
+}
+
+/// What the spec says at `pointer`, in one cell: text as it is, a reference by its name, several joined by commas.
+fn cell(spec: &Value, pointer: &str) -> String {
+    fn text(value: &Value) -> String {
+        match value {
+            Value::String(text) => text.clone(),
+            Value::Object(members) => ["name", "function", "class", "uid"]
+                .iter()
+                .find_map(|key| members.get(*key))
+                .map_or_else(|| "-".to_owned(), text),
+            Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(","),
+            Value::Null => "-".to_owned(),
+            other => other.to_string(),
+        }
+    }
+    spec.pointer(pointer).map(text).filter(|t| !t.is_empty()).unwrap_or_else(|| "-".to_owned())
+}
+
+/// The age of an object in few characters.
+fn age(object: &Object) -> String {
+    object
+        .metadata
+        .creation_timestamp
+        .map_or_else(|| "-".to_owned(), |since| short_duration(jiff::Timestamp::now().as_second() - since.as_second()))
+}
+
+/// The condition that decides whether an object is ready, and the first one that speaks against it.
+fn readiness(object: &Object) -> (String, Tone, String) {
+    let conditions = &object.status.conditions;
+    let ready = object.status.condition(types::READY).or_else(|| object.status.condition(types::RESOLVED));
+    let word = |c: &Condition| match c.status {
+        Truth::True => ("True".to_owned(), Tone::Good),
+        Truth::False => ("False".to_owned(), Tone::Bad),
+        Truth::Unknown => ("Unknown".to_owned(), Tone::Warn),
+    };
+    let (text, tone) = ready.map_or_else(|| ("-".to_owned(), Tone::Faint), word);
+    let why = conditions
+        .iter()
+        .find(|c| c.status == Truth::False && c.kind != types::PAUSED && c.kind != types::REFUSED)
+        .or_else(|| conditions.iter().find(|c| c.kind == types::REFUSED && c.status == Truth::True))
+        .or(ready)
+        .map(|c| c.reason.clone())
+        .unwrap_or_default();
+    (text, tone, why)
+}
+
+/// Objects as rows; with columns of its own for one kind, with a column for the kind otherwise.
+pub(crate) fn objects_table(kind: Option<Kind>, objects: &[Object]) -> Table {
+    let plain = |text: String| (text, Tone::Plain);
+    let name = |o: &Object| plain(o.metadata.name.clone());
+    let mut table = match kind {
+        None => Table::new(["KIND", "PROJECT", "NAME", "READY", "REASON", "AGE"]),
+        Some(Kind::Class | Kind::Function) => Table::new(["NAME", "VERSION", "SUMMARY", "READY", "REASON", "AGE"]),
+        Some(Kind::Instance) => Table::new(["NAME", "CLASS", "READY", "REASON", "AGE"]),
+        Some(Kind::Stream) => Table::new(["NAME", "INSTANCE", "DIRECTION", "READY", "REASON", "AGE"]),
+        Some(Kind::Config) => Table::new(["NAME", "INSTANCE", "READY", "REASON", "AGE"]),
+        Some(Kind::Pipeline) => Table::new(["NAME", "SOURCE", "FUNCTIONS", "SINK", "READY", "REASON", "AGE"]),
+        Some(_) => Table::new(["NAME", "READY", "REASON", "AGE"]),
+    };
+    for object in objects {
+        let (ready, tone, reason) = readiness(object);
+        let (ready, reason, age) = ((ready, tone), plain(reason), plain(age(object)));
+        let of = |pointer: &str| plain(cell(&object.spec, pointer));
+        match kind {
+            None => {
+                let project = object.metadata.namespace.clone().unwrap_or_else(|| "-".to_owned());
+                let kind = object.kind.to_string();
+                table.toned([plain(kind), plain(project), name(object), ready, reason, age]);
+            }
+            Some(Kind::Class | Kind::Function) => {
+                let summary = ["/summary", "/description"].iter().map(|p| cell(&object.spec, p)).find(|t| t != "-");
+                let summary = plain(summary.unwrap_or_else(|| "-".to_owned()));
+                table.toned([name(object), of("/version"), summary, ready, reason, age]);
+            }
+            Some(Kind::Instance) => table.toned([name(object), of("/class"), ready, reason, age]),
+            Some(Kind::Stream) => {
+                table.toned([name(object), of("/instance"), of("/direction"), ready, reason, age]);
+            }
+            Some(Kind::Config) => table.toned([name(object), of("/instance"), ready, reason, age]),
+            Some(Kind::Pipeline) => {
+                let sink = of("/sink");
+                table.toned([name(object), of("/source"), of("/functions"), sink, ready, reason, age]);
+            }
+            Some(_) => table.toned([name(object), ready, reason, age]),
+        }
+    }
+    table
+}
+
+/// How a word for a state looks.
+pub(crate) fn state_tone(state: &str) -> Tone {
+    match state {
+        "running" | "healthy" | "open" => Tone::Good,
+        "failed" | "unhealthy" | "backing-off" | "invalid" | "denied" => Tone::Bad,
+        "paused" | "held" | "draining" | "drained" => Tone::Warn,
+        _ => Tone::Plain,
+    }
+}
+
+fn toned(text: &str) -> (String, Tone) {
+    (if text.is_empty() { "-".to_owned() } else { text.to_owned() }, state_tone(text))
+}
+
+/// Streams as rows.
+pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
+    let mut table = Table::new([
+        "STREAM", "DIRECTION", "CLASS", "STATE", "HEALTH", "RECORDS", "RECORDS/S", "BYTES/S", "RESTARTS", "REFUSED", "LAST ERROR",
+    ]);
+    for s in streams {
+        let plain = |text: String| (text, Tone::Plain);
+        table.toned([
+            plain(s.name.clone()),
+            plain(s.direction.clone()),
+            plain(s.class.clone()),
+            toned(&s.state),
+            toned(&s.health),
+            plain(s.records.to_string()),
+            plain(short_number(s.records_per_second)),
+            plain(short_number(s.bytes_per_second)),
+            plain(s.restarts.to_string()),
+            (s.refusals.to_string(), if s.refusals > 0 { Tone::Bad } else { Tone::Plain }),
+            plain(clipped(&s.last_error)),
+        ]);
+    }
+    table
+}
+
+/// Pipelines as rows.
+pub(crate) fn pipelines_table(pipelines: &[PipelineStatus]) -> Table {
+    let mut table = Table::new([
+        "PIPELINE", "STATE", "DELIVERED", "RECORDS/S", "LAG", "IN FLIGHT", "FILTERED", "DEAD", "DROPPED", "RETRIED", "LAST ERROR",
+    ]);
+    for p in pipelines {
+        let plain = |text: String| (text, Tone::Plain);
+        let lost = |count: u64| (count.to_string(), if count > 0 { Tone::Bad } else { Tone::Plain });
+        table.toned([
+            plain(p.name.clone()),
+            toned(&p.state),
+            plain(p.delivered.to_string()),
+            plain(short_number(p.records_per_second)),
+            plain(p.lag.to_string()),
+            plain(p.in_flight.to_string()),
+            plain(p.filtered.to_string()),
+            lost(p.dead_lettered),
+            lost(p.dropped),
+            plain(p.retried.to_string()),
+            plain(clipped(&p.last_error)),
+        ]);
+    }
+    table
+}
+
+/// Both tables, as `status` and `top` show them.
+pub(crate) fn status_text(output: &Output, report: &StatusReport) -> String {
+    let mut text = String::new();
+    if !report.streams.is_empty() {
+        text.push_str(&output.render(&streams_table(&report.streams)));
+    }
+    if !report.pipelines.is_empty() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&output.render(&pipelines_table(&report.pipelines)));
+    }
+    text
+}
+
+fn clipped(text: &str) -> String {
+    const WIDTH: usize = 60;
+    if text.is_empty() {
+        return "-".to_owned();
+    }
+    if text.chars().count() <= WIDTH { text.to_owned() } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
+}
+
+/// Shows what became of each object, with its warnings; fails if storing any of them failed.
+pub(crate) fn applied(output: &Output, objects: &[AppliedObject], warnings: &[Diagnostic], dry_run: bool) -> Outcome {
+    for warning in warnings.iter().chain(objects.iter().filter(|o| o.action != Action::Failed).flat_map(|o| &o.diagnostics)) {
+        output.diagnostic(warning);
+    }
+    let suffix = if dry_run { " (dry run)" } else { "" };
+    if output.format == Format::Table {
+        for object in objects {
+            let tone = match object.action {
+                Action::Failed => Tone::Bad,
+                Action::Unchanged => Tone::Faint,
+                Action::Created | Action::Configured | Action::Deleted => Tone::Good,
+            };
+            let action = output.tone(object.action.as_str(), tone);
+            output.line(format!("{} {} {action}{suffix}", object.kind.nouns()[0], object.name))?;
+        }
+    } else {
+        output.value(&objects)?;
+    }
+    let failed: Vec<Diagnostic> =
+        objects.iter().filter(|o| o.action == Action::Failed).flat_map(|o| o.diagnostics.clone()).collect();
+    if objects.iter().any(|o| o.action == Action::Failed) {
+        let message = "some objects were not stored";
+        return Err(Failure { exit: Exit::Conflict, message: message.to_owned(), help: None, diagnostics: failed });
+    }
+    Ok(())
+}
+
+/// A value as indented YAML, for a part of a description.
+pub(crate) fn indented<T: Serialize>(value: &T, spaces: usize) -> Result<String, Failure> {
+    let pad = " ".repeat(spaces);
+    Ok(crate::output::to_yaml(value)?.lines().map(|line| format!("{pad}{line}\n")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_cell_shows_what_a_reference_names() {
+        let spec = json!({"a": "plain", "b": {"name": "n"}, "c": [{"function": "f"}, "g"], "d": null, "e": 3});
+        for (pointer, shown) in [("/a", "plain"), ("/b", "n"), ("/c", "f,g"), ("/d", "-"), ("/e", "3"), ("/f", "-")] {
+            assert_eq!(cell(&spec, pointer), shown, "{pointer}");
+        }
+    }
+}
