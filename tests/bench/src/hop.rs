@@ -6,6 +6,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use ferrule_host::{Component, Engine, EngineOptions, Instance, InstanceOptions, Session};
+use ferrule_model::component::Direction;
 use ferrule_model::record::{Batch, BatchBuilder, RecordRef, Transformed};
 use std::fs;
 use std::hint::black_box;
@@ -33,7 +34,7 @@ pub(crate) async fn run() -> Result<()> {
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for size in SIZES {
         for count in BATCHES {
-            let batch = batch(count, size);
+            let batch = batch(count, size)?;
             let mut turns: [Vec<f64>; 4] = Default::default();
             for _ in 0..TURNS {
                 turns[0].push(guest_turn(&mut by_index, &batch).await?);
@@ -53,26 +54,36 @@ pub(crate) async fn run() -> Result<()> {
 }
 
 async fn open(component: &Component, arguments: &str) -> Result<Instance> {
-    let mut instance = component.instantiate(InstanceOptions::named("bench")).await?;
-    instance.open(&Session::function("bench", arguments)).await?;
+    let mut instance = component.instantiate(InstanceOptions::new("bench")).await?;
+    let empty = || "{}".to_owned();
+    let session = Session {
+        name: "bench".into(),
+        direction: Direction::Transform,
+        static_parameters: empty(),
+        config: empty(),
+        parameters: arguments.into(),
+        position: None,
+        properties: Vec::new(),
+    };
+    instance.open(session).await?;
     Ok(instance)
 }
 
 /// Records whose every byte depends on their place, so that nothing can be shared by chance.
-fn batch(count: u32, size: usize) -> Batch {
+fn batch(count: u32, size: usize) -> Result<Batch> {
     let mut builder = BatchBuilder::default();
     for number in 0..count {
         let payload: Vec<u8> = (0..size).map(|place| (number as usize * 31 + place) as u8).collect();
-        builder.push(RecordRef::of(&payload));
+        builder.push(&RecordRef::of(&payload))?;
     }
-    builder.finish()
+    Ok(builder.finish())
 }
 
 /// Nanoseconds per record of one turn of the guest.
 async fn guest_turn(instance: &mut Instance, batch: &Batch) -> Result<f64> {
     let (start, mut hops) = (Instant::now(), 0_u64);
     while start.elapsed() < TURN {
-        let output = instance.apply(batch).await?.assemble(batch);
+        let output = instance.apply(batch).await?.assemble(batch)?;
         ensure!(output.count == batch.count, "{} of {} records arrived", output.count, batch.count);
         black_box(&output);
         hops += 1;
@@ -89,7 +100,7 @@ fn native_turn(batch: &Batch) -> Result<f64> {
             black_box(record.payload);
             origins.push(index as u32);
         }
-        let output = Transformed { origins, ..Transformed::default() }.assemble(batch);
+        let output = Transformed { origins, ..Transformed::default() }.assemble(batch)?;
         ensure!(output.count == batch.count, "{} of {} records arrived", output.count, batch.count);
         black_box(&output);
         hops += 1;
