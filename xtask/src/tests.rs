@@ -3,6 +3,7 @@
 use crate::{guests, process, tools};
 use anyhow::{Context as _, Result};
 use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Sets up and runs everything. Words given are passed to the native tests as a filter, and then nothing else runs.
 pub(crate) fn all(filter: &[String]) -> Result<()> {
@@ -32,20 +33,39 @@ fn wasm_unit_tests() -> Result<()> {
     process::finish(command)
 }
 
-/// Each shipped guest against its world's conformance kit and its own scripts.
+/// Each shipped guest against its world's conformance kit, opened as its first script opens it, and against its scripts.
 fn component_tests() -> Result<()> {
     for name in guests::names(&process::root().join("guests"))? {
         let component = process::target().join("guests").join(format!("{name}.wasm"));
-        eprintln!("the conformance kit and the scripts of {name}");
-        let mut command = process::command(process::built("ferrule"));
-        command.arg("test").arg(&component).arg("--conformance");
-        let scripts = process::root().join("guests").join(&name).join("tests");
-        if scripts.is_dir() {
-            command.arg("--scripts").arg(scripts);
+        let folder = process::root().join("guests").join(&name);
+        let ferrule = || {
+            let mut command = process::command(process::built("ferrule"));
+            command.arg("test").arg("--component").arg(&component);
+            command
+        };
+        let mut conformance = ferrule();
+        conformance.arg("--conformance");
+        if let Some(script) = first_script(&folder.join("tests"))? {
+            conformance.arg("--with").arg(script);
         }
-        process::finish(command)?;
+        conformance.arg(&folder);
+        process::finish(conformance)?;
+        if first_script(&folder.join("tests"))?.is_some() {
+            let mut scripts = ferrule();
+            scripts.arg(&folder);
+            process::finish(scripts)?;
+        }
     }
     Ok(())
+}
+
+fn first_script(folder: &Path) -> Result<Option<PathBuf>> {
+    if !folder.is_dir() {
+        return Ok(None);
+    }
+    let paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    let scripts = paths.into_iter().filter(|path| path.to_string_lossy().ends_with(".test.yaml"));
+    Ok(scripts.min())
 }
 
 /// The scaffold and one shipped guest built by cargo-component, registered, and moving records.
@@ -80,7 +100,7 @@ pub(crate) fn cargo_component() -> Result<()> {
             if folder.ends_with("generator") { process::root().join("guests/target") } else { folder.join("target") };
         let component = target.join("wasm32-wasip1/release").join(artifact);
         let mut command = process::command(&ferrule);
-        command.arg("test").arg(&component).arg("--conformance");
+        command.args(["test", "--conformance"]).arg(&component);
         process::finish(command)?;
         moves_records(&ferrule, &work, &component, artifact.trim_end_matches(".wasm"))?;
     }
@@ -88,14 +108,14 @@ pub(crate) fn cargo_component() -> Result<()> {
     Ok(())
 }
 
-fn component_build(folder: &std::path::Path) -> Result<()> {
+fn component_build(folder: &Path) -> Result<()> {
     let mut command = process::command("cargo");
     command.current_dir(folder).args(["component", "build", "--release"]);
     command.env_remove("CARGO_TARGET_DIR");
     process::finish(command)
 }
 
-fn unit_tests(folder: &std::path::Path) -> Result<()> {
+fn unit_tests(folder: &Path) -> Result<()> {
     let mut command = process::command("cargo");
     command.current_dir(folder).arg("test").env_remove("CARGO_TARGET_DIR");
     // The scaffold's own runner is `ferrule`, found on the PATH.
@@ -106,12 +126,7 @@ fn unit_tests(folder: &std::path::Path) -> Result<()> {
 }
 
 /// Runs the component as a source into the file guest, and looks at what arrived.
-fn moves_records(
-    ferrule: &std::path::Path,
-    work: &std::path::Path,
-    component: &std::path::Path,
-    name: &str,
-) -> Result<()> {
+fn moves_records(ferrule: &Path, work: &Path, component: &Path, name: &str) -> Result<()> {
     let out = work.join(format!("{name}-out"));
     fs::create_dir_all(&out)?;
     let parameters = if name == "generator" { "{rate: 0, count: 100, size: 32}" } else { "{}" };

@@ -68,7 +68,7 @@ impl Ferrule {
 
     /// Starts the server on the data that is there.
     pub fn up(&mut self) {
-        let server = self.program().args(["serve", "--metrics", "off", "--log", "warn"]).stdin(Stdio::null()).spawn();
+        let server = self.program().args(["serve", "--no-metrics", "--log", "warn"]).stdin(Stdio::null()).spawn();
         self.server = Some(server.expect("the ferrule binary; `cargo xtask test` builds it"));
         until("ferrule serve answers", || {
             let ended = self.server.as_mut().and_then(|server| server.try_wait().unwrap());

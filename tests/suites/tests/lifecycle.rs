@@ -1,0 +1,156 @@
+//! Changes while records flow, and what survives the end of the process.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use ferrule_suites::{Ferrule, ferrule::root, until};
+use std::fs;
+
+fn pipeline(name: &str, source: &str, functions: &str, sink: &str) -> String {
+    format!(
+        "apiVersion: connector.ferrule.dev/v1
+kind: Pipeline
+metadata: {{name: {name}}}
+spec:
+  source: {source}
+  functions: {functions}
+  sink: {sink}
+"
+    )
+}
+
+/// A grant for the file guest in this folder.
+fn file_grant(folder: &str) -> String {
+    format!(
+        "---
+apiVersion: connector.ferrule.dev/v1
+kind: Grant
+metadata: {{name: files}}
+spec: {{class: file, allow: [{{write: '{folder}'}}, {{read: '{folder}'}}]}}
+"
+    )
+}
+
+fn status(ferrule: &Ferrule, pipeline: &str, field: &str) -> u64 {
+    let answer = ferrule.run(&["status", "-o", "json"]).ok();
+    let status: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+    let pipelines = status["pipelines"].as_array().unwrap();
+    let found = pipelines.iter().find(|entry| entry["name"] == pipeline);
+    found.and_then(|entry| entry[field].as_u64()).unwrap_or_default()
+}
+
+#[test]
+fn records_cross_a_function_into_a_file_completely() {
+    let ferrule = Ferrule::start();
+    let out = ferrule.folder().join("out");
+    fs::create_dir(&out).unwrap();
+    let folder = out.to_str().unwrap();
+    ferrule
+        .apply(&format!(
+            "{}{}",
+            pipeline(
+                "copy",
+                "{class: generator, parameters: {rate: 0, count: 5000, size: 64}}",
+                "[{function: identity}]",
+                &format!("{{class: file, parameters: {{folder: '{folder}', file: lines.txt}}}}"),
+            ),
+            file_grant(folder)
+        ))
+        .ok();
+    until("5,000 lines", || {
+        let lines = fs::read_to_string(out.join("lines.txt")).unwrap_or_default().lines().count();
+        (lines == 5000).then_some(())
+    });
+}
+
+#[test]
+fn a_record_that_a_function_cannot_take_goes_to_the_dead_letters() {
+    let ferrule = Ferrule::start();
+    let lines = ferrule.folder().join("lines");
+    fs::create_dir(&lines).unwrap();
+    fs::write(lines.join("in.txt"), "{\"a\":1}\nnot json\n{\"a\":2}\n").unwrap();
+    let folder = lines.to_str().unwrap();
+    ferrule
+        .apply(&format!(
+            "{}{}",
+            pipeline(
+                "mixed",
+                &format!("{{class: file, parameters: {{folder: '{folder}', file: in.txt}}}}"),
+                "[{function: jq, args: {program: '.a'}}]",
+                "{class: blackhole}",
+            ),
+            file_grant(folder)
+        ))
+        .ok();
+    until("two delivered", || (status(&ferrule, "mixed", "delivered") == 2).then_some(()));
+    until("one dead letter", || (status(&ferrule, "mixed", "deadLettered") == 1).then_some(()));
+}
+
+#[test]
+fn objects_and_pauses_survive_kill_9() {
+    let mut ferrule = Ferrule::start();
+    let endless = "{class: generator, parameters: {rate: 10, size: 16}}";
+    ferrule.apply(&pipeline("steady", endless, "[]", "{class: blackhole}")).ok();
+    ferrule.ready("stream", "steady-source");
+    ferrule.run(&["pause", "pipeline", "steady"]).ok();
+    ferrule.kill();
+    ferrule.up();
+    let object = ferrule.get("pipeline", "steady").unwrap();
+    assert_eq!(object["metadata"]["name"], "steady");
+    ferrule.reason("pipeline", "steady", "Paused");
+    ferrule.run(&["resume", "pipeline", "steady"]).ok();
+    ferrule.ready("pipeline", "steady");
+    until("records again", || (status(&ferrule, "steady", "delivered") > 0).then_some(()));
+}
+
+#[test]
+fn sigterm_drains_and_ends_with_0() {
+    let mut ferrule = Ferrule::start();
+    let endless = "{class: generator, parameters: {rate: 1000, size: 16}}";
+    ferrule.apply(&pipeline("steady", endless, "[]", "{class: blackhole}")).ok();
+    until("records", || (status(&ferrule, "steady", "delivered") > 0).then_some(()));
+    assert!(ferrule.terminate().success());
+}
+
+#[test]
+fn a_change_restarts_only_what_changed() {
+    let ferrule = Ferrule::start();
+    let source = "{class: generator, parameters: {rate: 100, size: 16}}";
+    ferrule.apply(&pipeline("stays", source, "[]", "{class: blackhole}")).ok();
+    ferrule.apply(&pipeline("changes", source, "[]", "{class: blackhole}")).ok();
+    until("records in both", || {
+        (status(&ferrule, "stays", "delivered") > 0 && status(&ferrule, "changes", "delivered") > 0).then_some(())
+    });
+    let before = status(&ferrule, "stays", "delivered");
+    let faster = "{class: generator, parameters: {rate: 200, size: 24}}";
+    ferrule.apply(&pipeline("changes", faster, "[{function: identity}]", "{class: blackhole}")).ok();
+    ferrule.ready("pipeline", "changes");
+    // A restarted pipeline would count from 0 again.
+    until("the other goes on", || (status(&ferrule, "stays", "delivered") > before).then_some(()));
+    ferrule.run(&["delete", "pipeline", "changes"]).ok();
+    until("the deleted one is gone", || ferrule.get("stream", "changes-source").is_none().then_some(()));
+    let after = status(&ferrule, "stays", "delivered");
+    until("the other still goes on", || (status(&ferrule, "stays", "delivered") > after).then_some(()));
+}
+
+#[test]
+fn a_broken_file_is_refused_and_the_component_in_place_goes_on() {
+    let ferrule = Ferrule::start();
+    let source = "{class: generator, parameters: {rate: 100, size: 16}}";
+    ferrule.apply(&pipeline("steady", source, "[]", "{class: blackhole}")).ok();
+    until("records", || (status(&ferrule, "steady", "delivered") > 0).then_some(()));
+    let good = fs::read(root().join("target/guests/generator.wasm")).unwrap();
+    let cases: [(&str, Vec<u8>, &str); 4] = [
+        ("empty.wasm", Vec::new(), "not a WebAssembly"),
+        ("cut.wasm", good[..good.len() / 2].to_vec(), "FE03"),
+        ("text.wasm", b"#!/bin/sh\n".to_vec(), "not a WebAssembly"),
+        ("core.wasm", b"\0asm\x01\0\0\0".to_vec(), "core module"),
+    ];
+    for (name, bytes, words) in cases {
+        let path = ferrule.file(name, bytes);
+        let answer = ferrule.run(&["register", path.to_str().unwrap(), "--name", "generator", "--replace"]);
+        assert_ne!(answer.code, 0, "{name} was accepted");
+        assert!(answer.err.contains(words), "{name}: no {words:?} in {}", answer.err);
+    }
+    let before = status(&ferrule, "steady", "delivered");
+    until("records go on", || (status(&ferrule, "steady", "delivered") > before).then_some(()));
+}
