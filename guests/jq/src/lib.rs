@@ -76,7 +76,8 @@ impl Function for Jq {
 
 impl Jq {
     fn apply_one(&self, record: RecordRef<'_>, out: &mut Output) {
-        let headers = if self.program.wants_headers { program::headers(record.headers().iter()) } else { Default::default() };
+        let headers =
+            if self.program.wants_headers { program::headers(record.headers().iter()) } else { Default::default() };
         let key = if self.program.wants_key { record.key() } else { None };
         // A record is refused whole or passed on whole: what it became before the program failed is kept back until it ends.
         let mut made: Vec<Vec<u8>> = Vec::new();
@@ -113,7 +114,8 @@ mod tests {
         open(".[] + 1").unwrap().apply(&records, &mut out).unwrap();
         let expected: [(u32, Option<&[u8]>, u16); 3] = [(0, Some(b"2"), 0), (0, Some(b"3"), 0), (4, Some(b"5"), 0)];
         assert_eq!(out.rows(), expected);
-        let rejected: Vec<_> = out.rejections().map(|(index, reason)| (index, reason.split(':').next().unwrap())).collect();
+        let rejected: Vec<_> =
+            out.rejections().map(|(index, reason)| (index, reason.split(':').next().unwrap())).collect();
         assert_eq!(rejected, [(2, "the payload is not JSON"), (3, "the program failed")]);
     }
 

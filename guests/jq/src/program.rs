@@ -50,20 +50,19 @@ impl Program {
         let definitions = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs());
         let functions = jaq_core::funs().chain(jaq_std::funs()).chain(jaq_json::funs());
         let arena = Arena::default();
-        let modules = Loader::new(definitions)
-            .load(&arena, File { code, path: () })
-            .map_err(|errors| errors.into_iter().flat_map(|(file, error)| load_faults(code, file.code, error)).collect::<Vec<_>>())?;
-        let filter = Compiler::default()
-            .with_funs(functions)
-            .with_global_vars(["$headers", "$key"])
-            .compile(modules)
-            .map_err(|errors| {
-                errors
-                    .into_iter()
-                    .flat_map(|(_, errors)| errors)
-                    .map(|(name, undefined)| undefined_fault(code, name, &undefined))
-                    .collect::<Vec<_>>()
-            })?;
+        let modules = Loader::new(definitions).load(&arena, File { code, path: () }).map_err(|errors| {
+            errors.into_iter().flat_map(|(file, error)| load_faults(code, file.code, error)).collect::<Vec<_>>()
+        })?;
+        let filter =
+            Compiler::default().with_funs(functions).with_global_vars(["$headers", "$key"]).compile(modules).map_err(
+                |errors| {
+                    errors
+                        .into_iter()
+                        .flat_map(|(_, errors)| errors)
+                        .map(|(name, undefined)| undefined_fault(code, name, &undefined))
+                        .collect::<Vec<_>>()
+                },
+            )?;
         Ok(Self { filter, wants_key: code.contains("$key"), wants_headers: code.contains("$headers") })
     }
 
@@ -192,7 +191,9 @@ fn load_faults(code: &str, at_fault: &str, error: load::Error<&str>) -> Vec<Faul
             .into_iter()
             .map(|(expected, found)| {
                 let (place, message) = match expected {
-                    load::lex::Expect::Delim(open) => (open, format!("`{open}` is not closed; expected {}", expected.as_str())),
+                    load::lex::Expect::Delim(open) => {
+                        (open, format!("`{open}` is not closed; expected {}", expected.as_str()))
+                    }
                     _ => (found, expected_found(expected.as_str(), found)),
                 };
                 Fault { position: position(at_fault, place), message }
@@ -256,7 +257,10 @@ mod tests {
         assert_eq!(run(".[]", "[1,2,3]").unwrap(), ["1", "2", "3"]);
         assert_eq!(run("select(.t > 30)", r#"{"t": 21}"#).unwrap(), [""; 0]);
         assert_eq!(run("empty, 1, halt, 2", "0").unwrap(), ["1"]);
-        assert_eq!(run("{t, at: (.ms / 1000 | todate)}", r#"{"t":1,"ms":0}"#).unwrap(), [r#"{"t":1,"at":"1970-01-01T00:00:00Z"}"#]);
+        assert_eq!(
+            run("{t, at: (.ms / 1000 | todate)}", r#"{"t":1,"ms":0}"#).unwrap(),
+            [r#"{"t":1,"at":"1970-01-01T00:00:00Z"}"#]
+        );
     }
 
     #[test]
@@ -284,7 +288,11 @@ mod tests {
         assert!(run("[nan]", "1").unwrap_err().contains("`nan`"));
         assert!(run("{a: infinite}", "1").unwrap_err().contains("infinite"));
         assert!(run("{(1|tojson): 2} | with_entries(.key |= tonumber)", "1").is_err());
-        assert!(run("\"x\" * 1000000 | ., ., ., ., ., ., ., ., ., ., ., ., ., ., ., ., ., .", "1").unwrap_err().contains("16 MiB"));
+        assert!(
+            run("\"x\" * 1000000 | ., ., ., ., ., ., ., ., ., ., ., ., ., ., ., ., ., .", "1")
+                .unwrap_err()
+                .contains("16 MiB")
+        );
     }
 
     fn faults(code: &str) -> Vec<Fault> {
@@ -299,7 +307,10 @@ mod tests {
         assert_eq!(at("\"ä\" | nothing(1)"), (1, 7));
         assert_eq!(faults("nothing(.)")[0].message, "there is no filter `nothing` that takes 1 arguments");
         assert_eq!(faults(". as $x | $y")[0].message, "there is no variable `$y`; a record has `$key` and `$headers`");
-        assert_eq!(faults("import \"a\" as a; .")[0].message, "a module; programs here are one text, without `import` and `include`");
+        assert_eq!(
+            faults("import \"a\" as a; .")[0].message,
+            "a module; programs here are one text, without `import` and `include`"
+        );
         assert_eq!(faults("")[0].message, "the program ends where term is expected");
         assert!(faults("a, b, c").len() == 3);
         for code in ["\"", "\"\\q\"", "[", "{", "\"\\(1", ")", "if", "§", ".[", "$", "@", "1e", "def f"] {

@@ -126,7 +126,8 @@ impl Connection {
     pub fn begin(&mut self, clean: bool, now: u64) -> Result<(), Fault> {
         self.end();
         let options = ConnectOptions { clean, ..self.options.clone() };
-        self.output = packet::connect(&options).map_err(|error| Fault::Invalid(format!("cannot connect with these parameters: {error}")))?;
+        self.output = packet::connect(&options)
+            .map_err(|error| Fault::Invalid(format!("cannot connect with these parameters: {error}")))?;
         self.state = State::Greeting;
         self.keep_alive = u64::from(self.options.keep_alive) * 1000;
         self.last_sent = now;
@@ -160,10 +161,13 @@ impl Connection {
         let Some(packet) = self.frames.next(self.options.version)? else { return Ok(None) };
         match (self.state, packet) {
             (State::Greeting, Incoming::Connack(connack)) => self.greeted(&connack).map(Some),
-            (State::Greeting, _) => Err(Fault::Broken("the broker sent something before it accepted the connection".into())),
-            (State::Up, Incoming::Disconnect { code, reason }) => {
-                Err(Fault::Broken(format!("the broker ended the connection: {}", packet::reason_text(code, reason.as_deref()))))
+            (State::Greeting, _) => {
+                Err(Fault::Broken("the broker sent something before it accepted the connection".into()))
             }
+            (State::Up, Incoming::Disconnect { code, reason }) => Err(Fault::Broken(format!(
+                "the broker ended the connection: {}",
+                packet::reason_text(code, reason.as_deref())
+            ))),
             (State::Up, Incoming::Connack(_)) => Err(Fault::Broken("the broker accepted the connection twice".into())),
             (State::Up, packet) => Ok(Some(Event::Packet(packet))),
             (State::Down, _) => Ok(None),
@@ -296,7 +300,8 @@ pub(crate) mod tests {
 
     /// A connection that the broker accepted at time 0, everything written.
     pub(crate) fn accepted(version: Version, session_present: bool) -> Connection {
-        let mut connection = Connection::new(ConnectOptions { version, client_id: "c".into(), keep_alive: 60, ..Default::default() });
+        let mut connection =
+            Connection::new(ConnectOptions { version, client_id: "c".into(), keep_alive: 60, ..Default::default() });
         accept(&mut connection, session_present);
         connection
     }
@@ -347,7 +352,9 @@ pub(crate) mod tests {
         }
         connection.tick(45_000, true).unwrap();
         assert_eq!(drain(&mut connection), packet::PINGREQ);
-        assert!(matches!(connection.tick(55_000, true), Err(Fault::Broken(text)) if text.contains("did not answer a ping")));
+        assert!(
+            matches!(connection.tick(55_000, true), Err(Fault::Broken(text)) if text.contains("did not answer a ping"))
+        );
     }
 
     #[test]
@@ -362,7 +369,8 @@ pub(crate) mod tests {
 
     #[test]
     fn refusals_say_what_to_do() {
-        let mut connection = Connection::new(ConnectOptions { version: Version::V5, client_id: "c".into(), ..Default::default() });
+        let mut connection =
+            Connection::new(ConnectOptions { version: Version::V5, client_id: "c".into(), ..Default::default() });
         connection.begin(true, 0).unwrap();
         connection.feed(&[0x20, 2, 0, 1], 0);
         assert!(matches!(connection.next_event(), Err(Fault::Invalid(text)) if text.contains("3.1.1")));

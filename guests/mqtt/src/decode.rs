@@ -1,6 +1,8 @@
 //! Packets from the broker: framing and decoding.
 
-use mqtt_protocol_core::mqtt::packet::{DecodeResult, Properties, PropertiesParse, Property, ReasonString, VariableByteInteger};
+use mqtt_protocol_core::mqtt::packet::{
+    DecodeResult, Properties, PropertiesParse, Property, ReasonString, VariableByteInteger,
+};
 
 use crate::packet::{Ack, LARGEST_MESSAGE, Malformed, Qos, Version, malformed};
 
@@ -338,7 +340,9 @@ mod tests {
                 frames.feed(&bytes[..cut]);
                 assert_eq!(frames.next(version).unwrap(), None);
                 frames.feed(&bytes[cut..]);
-                let Some(Incoming::Publish(message)) = frames.next(version).unwrap() else { panic!("no message at {cut}") };
+                let Some(Incoming::Publish(message)) = frames.next(version).unwrap() else {
+                    panic!("no message at {cut}")
+                };
                 assert_eq!((message.topic(), message.payload()), ("a/b", &b"content"[..]));
                 assert_eq!((message.packet_id(), message.qos(), message.retain()), (7, Qos::AtLeastOnce, true));
                 assert_eq!(frames.next(version).unwrap(), None);
@@ -350,8 +354,14 @@ mod tests {
     fn a_message_too_large_is_read_past() {
         let mut bytes = Vec::new();
         let payload = vec![1; LARGEST_MESSAGE];
-        let message =
-            Publish { topic: "big", payload: &payload, qos: Qos::AtLeastOnce, retain: false, packet_id: 9, properties: &[] };
+        let message = Publish {
+            topic: "big",
+            payload: &payload,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            packet_id: 9,
+            properties: &[],
+        };
         publish(Version::V3, &message, &mut bytes).unwrap();
         bytes.extend_from_slice(&[0xd0, 0]);
         let mut frames = Frames::default();

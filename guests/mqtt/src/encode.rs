@@ -1,8 +1,8 @@
 //! Packets to the broker as bytes.
 
 use mqtt_protocol_core::mqtt::packet::{
-    MaximumPacketSize, Properties, PropertiesSize, Property, ReceiveMaximum, RetainHandling, SessionExpiryInterval, SubEntry,
-    SubOpts, VariableByteInteger, v3_1_1, v5_0,
+    MaximumPacketSize, Properties, PropertiesSize, Property, ReceiveMaximum, RetainHandling, SessionExpiryInterval,
+    SubEntry, SubOpts, VariableByteInteger, v3_1_1, v5_0,
 };
 
 use crate::packet::{Ack, LARGEST_MESSAGE, Malformed, Qos, Version, malformed};
@@ -74,7 +74,7 @@ pub fn subscribe(version: Version, packet_id: u16, filters: &[String], qos: Qos)
     if version == Version::V5 {
         options = options.set_rh(RetainHandling::SendRetainedIfNotExists).set_rap(true);
     }
-    let entries = filters.iter().map(|filter| SubEntry::new(filter, options.clone())).collect::<Result<Vec<_>, _>>()?;
+    let entries = filters.iter().map(|filter| SubEntry::new(filter, options)).collect::<Result<Vec<_>, _>>()?;
     Ok(match version {
         Version::V3 => {
             v3_1_1::Subscribe::builder().packet_id(packet_id).entries(entries).build()?.to_continuous_buffer()
@@ -122,7 +122,8 @@ pub fn publish_size(version: Version, message: &Publish<'_>) -> usize {
 }
 
 fn publish_remaining(version: Version, message: &Publish<'_>) -> usize {
-    let properties = if version == Version::V5 { varint_size(message.properties.len()) + message.properties.len() } else { 0 };
+    let properties =
+        if version == Version::V5 { varint_size(message.properties.len()) + message.properties.len() } else { 0 };
     2 + message.topic.len() + if message.qos == Qos::AtMostOnce { 0 } else { 2 } + properties + message.payload.len()
 }
 

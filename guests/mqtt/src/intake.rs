@@ -32,7 +32,10 @@ pub enum Notice {
 enum Waiting {
     Message(Message),
     /// Acknowledged in its turn, but given to nobody.
-    Skipped { packet_id: u16, qos: Qos },
+    Skipped {
+        packet_id: u16,
+        qos: Qos,
+    },
 }
 
 #[derive(Debug)]
@@ -396,7 +399,8 @@ mod tests {
     fn what_was_too_large_is_acknowledged_in_its_turn() {
         let (mut intake, mut connection) = subscribed(Version::V3, Qos::AtLeastOnce);
         deliver(&mut intake, &mut connection, 1, Qos::AtLeastOnce);
-        let oversized = Incoming::Oversized { topic: "big".into(), packet_id: 2, qos: Qos::AtLeastOnce, size: 20_000_000 };
+        let oversized =
+            Incoming::Oversized { topic: "big".into(), packet_id: 2, qos: Qos::AtLeastOnce, size: 20_000_000 };
         assert!(intake.packet(oversized, &mut connection).unwrap().is_some());
         let taken = take_all(&mut intake);
         assert_eq!(taken.len(), 1);

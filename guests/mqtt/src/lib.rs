@@ -4,18 +4,18 @@
 //! [`outflow`] (what source and sink do with messages). [`link`] joins them to the host's network, [`source`] and [`sink`] to
 //! records.
 
-pub mod packet;
+pub mod backoff;
+pub mod connection;
 pub mod decode;
 pub mod encode;
-pub mod connection;
 pub mod intake;
-pub mod outflow;
-pub mod topic;
-pub mod parameters;
-pub mod backoff;
 pub mod link;
-pub mod source;
+pub mod outflow;
+pub mod packet;
+pub mod parameters;
 pub mod sink;
+pub mod source;
+pub mod topic;
 
 use ferrule_sdk::Problem;
 

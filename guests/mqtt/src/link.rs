@@ -70,7 +70,9 @@ impl Link {
     /// A link that is not connected yet.
     pub fn new(parameters: &Parameters, stream: &str, clean: Clean) -> Result<Self, Error> {
         let broker = Broker::parse(&parameters.broker).map_err(|why| Error::invalid(format!("`broker`: {why}")))?;
-        let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let seed = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos() as u64);
         Ok(Self {
             connection: Connection::new(parameters.connect_options(&broker, stream)),
             stream: None,

@@ -9,7 +9,7 @@ use crate::packet::{self, Ack, Incoming, Publish, Qos, Version};
 /// Messages are written out while fewer bytes than this wait for the socket.
 const OUTPUT_BYTES: usize = 1024 * 1024;
 /// Messages in flight take up at most so many bytes, unless it is a single one.
-const IN_FLIGHT_BYTES: usize = 16 * 1024 * 1024;
+const IN_FLIGHT_BYTES: usize = 8 * 1024 * 1024;
 
 /// What became of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,7 +181,9 @@ impl Outflow {
         let allowed = connection.allowed();
         if self.qos > allowed.qos {
             let highest = allowed.qos.number();
-            return Err(Fault::Invalid(format!("the broker takes messages up to QoS {highest}; set `qos: {highest}` or lower")));
+            return Err(Fault::Invalid(format!(
+                "the broker takes messages up to QoS {highest}; set `qos: {highest}` or lower"
+            )));
         }
         if self.retain && !allowed.retain {
             return Err(Fault::Invalid("the broker does not keep retained messages; set `retain: false`".into()));
@@ -381,7 +383,11 @@ mod tests {
 
     #[test]
     fn what_the_broker_cannot_take_is_rejected_at_once() {
-        let mut connection = Connection::new(packet::ConnectOptions { version: Version::V5, client_id: "c".into(), ..Default::default() });
+        let mut connection = Connection::new(packet::ConnectOptions {
+            version: Version::V5,
+            client_id: "c".into(),
+            ..Default::default()
+        });
         connection.begin(true, 0).unwrap();
         drain(&mut connection);
         connection.feed(&[0x20, 8, 0, 0, 5, 0x27, 0, 0, 0, 20], 0);
@@ -390,13 +396,19 @@ mod tests {
         outflow.offer(Outgoing { payload: vec![0; 30], ..outgoing(1) });
         outflow.offer(outgoing(2));
         outflow.pump(&mut connection).unwrap();
-        assert!(matches!(&outflow.take_outcomes()[..], [Outcome::Rejected(1, reason)] if reason.contains("at most 20")));
+        assert!(
+            matches!(&outflow.take_outcomes()[..], [Outcome::Rejected(1, reason)] if reason.contains("at most 20"))
+        );
         assert_eq!(outflow.open(), 1);
     }
 
     #[test]
     fn a_broker_that_cannot_do_it_is_told_at_once() {
-        let mut connection = Connection::new(packet::ConnectOptions { version: Version::V5, client_id: "c".into(), ..Default::default() });
+        let mut connection = Connection::new(packet::ConnectOptions {
+            version: Version::V5,
+            client_id: "c".into(),
+            ..Default::default()
+        });
         connection.begin(true, 0).unwrap();
         connection.feed(&[0x20, 5, 0, 0, 2, 0x24, 1], 0);
         connection.next_event().unwrap();

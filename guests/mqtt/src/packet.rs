@@ -10,8 +10,8 @@ use mqtt_protocol_core::mqtt::result_code::MqttError;
 
 pub use crate::decode::{Connack, Frames, Incoming, Message};
 pub use crate::encode::{
-    ConnectOptions, DISCONNECT, PINGREQ, Publish, ack, connect, mark_duplicate, property_bytes, publish, publish_size, subscribe,
-    unsubscribe,
+    ConnectOptions, DISCONNECT, PINGREQ, Publish, ack, connect, mark_duplicate, property_bytes, publish, publish_size,
+    subscribe, unsubscribe,
 };
 
 /// The largest message that is taken into memory. A larger one is read past and acknowledged, so that it wedges nothing.

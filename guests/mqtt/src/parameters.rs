@@ -128,7 +128,9 @@ impl Broker {
             Some((login, address)) => (Some(login), address),
             None => (None, rest),
         };
-        let (username, password) = match login.map(|login| login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)))) {
+        let (username, password) = match login
+            .map(|login| login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password))))
+        {
             None => (None, None),
             Some((user, password)) => (Some(percent_decoded(user)?), password.map(percent_decoded).transpose()?),
         };
@@ -137,7 +139,9 @@ impl Broker {
             (host, rest.strip_prefix(':'))
         } else {
             match address.split_once(':') {
-                Some((_, port)) if port.contains(':') => return Err("write an IPv6 address in brackets: `[::1]:1883`".into()),
+                Some((_, port)) if port.contains(':') => {
+                    return Err("write an IPv6 address in brackets: `[::1]:1883`".into());
+                }
                 Some((host, port)) => (host, Some(port)),
                 None => (address, None),
             }
@@ -206,12 +210,17 @@ impl Parameters {
             problems.push(wrong("/qos", format!("{} is no quality of service; expected 0, 1 or 2", self.qos)));
         }
         if self.client_id.as_deref() == Some("") {
-            problems.push(wrong("/client-id", "an empty client id; leave the field out to have one made of the stream's name"));
+            problems.push(wrong(
+                "/client-id",
+                "an empty client id; leave the field out to have one made of the stream's name",
+            ));
         }
         if self.max_in_flight == 0 {
             problems.push(wrong("/max-in-flight", "nothing could ever be sent; expected at least 1"));
         }
-        if [self.topics.is_some(), self.topic.is_some(), self.subject.is_some()].iter().filter(|given| **given).count() > 1 {
+        if [self.topics.is_some(), self.topic.is_some(), self.subject.is_some()].iter().filter(|given| **given).count()
+            > 1
+        {
             problems.push(wrong("", "only one of `topics`, `topic` and `subject` may be given"));
         }
         problems
@@ -224,13 +233,16 @@ impl Parameters {
             problems.push(wrong("/retain", "only a sink can have messages retained"));
         }
         match (&self.topics, &self.topic, &self.subject) {
-            (None, None, None) => problems.push(wrong("", "no topic; a source needs `topics`, a list of filters, or a `topic`")),
+            (None, None, None) => {
+                problems.push(wrong("", "no topic; a source needs `topics`, a list of filters, or a `topic`"))
+            }
             (Some(filters), ..) if filters.is_empty() => {
                 problems.push(wrong("/topics", "an empty list; expected at least one topic filter"));
             }
             _ => {}
         }
-        problems.extend(self.filters().filter_map(|(path, filter)| Some(wrong(path, topic::check_filter(filter).err()?))));
+        problems
+            .extend(self.filters().filter_map(|(path, filter)| Some(wrong(path, topic::check_filter(filter).err()?))));
         problems
     }
 
@@ -243,7 +255,12 @@ impl Parameters {
 
     /// The filters of a source, each with its path.
     fn filters(&self) -> impl Iterator<Item = (String, &str)> {
-        let listed = self.topics.iter().flatten().enumerate().map(|(index, filter)| (format!("/topics/{index}"), filter.as_str()));
+        let listed = self
+            .topics
+            .iter()
+            .flatten()
+            .enumerate()
+            .map(|(index, filter)| (format!("/topics/{index}"), filter.as_str()));
         let topic = self.topic.iter().map(|filter| ("/topic".to_owned(), filter.as_str()));
         let subject = self.subject.iter().map(|filter| ("/subject".to_owned(), filter.as_str()));
         listed.chain(topic).chain(subject)
@@ -263,7 +280,11 @@ impl Parameters {
             (None, None, Some(_)) => return Err(wrong("/topics", "a sink publishes to one `topic`")),
             (None, None, None) => return Err(wrong("", "no topic; a sink needs a `topic` to publish to")),
         };
-        Template::parse(text).map_err(|(column, message)| Wrong { path: path.into(), position: Some((1, column)), message })
+        Template::parse(text).map_err(|(column, message)| Wrong {
+            path: path.into(),
+            position: Some((1, column)),
+            message,
+        })
     }
 
     /// The quality of service.
@@ -346,11 +367,13 @@ mod tests {
         let sink = |json| paths(parameters(json).sink_problems());
         let none = [""; 0];
         assert_eq!(source(json!({"broker": "h:1", "topics": ["a/#"]})), none);
-        for of_kps in [json!({"broker": "mqtt://127.0.0.1:1883", "subject": "hall/1/alarm", "addresses": []})] {
-            assert_eq!(source(of_kps.clone()), none);
-            assert_eq!(sink(of_kps), none);
-        }
-        assert_eq!(source(json!({"broker": "h:x", "topics": ["ok", "a#"], "qos": 3})), ["/broker", "/qos", "/topics/1"]);
+        let of_kps = json!({"broker": "mqtt://127.0.0.1:1883", "subject": "hall/1/alarm", "addresses": []});
+        assert_eq!(source(of_kps.clone()), none);
+        assert_eq!(sink(of_kps), none);
+        assert_eq!(
+            source(json!({"broker": "h:x", "topics": ["ok", "a#"], "qos": 3})),
+            ["/broker", "/qos", "/topics/1"]
+        );
         assert_eq!(source(json!({"broker": "h"})), [""]);
         assert_eq!(sink(json!({"broker": "h"})), [""]);
         assert_eq!(source(json!({"broker": "h", "topic": "a", "subject": "b"})), [""]);
@@ -360,7 +383,10 @@ mod tests {
         assert_eq!(sink(json!({"broker": "h", "topic": "a/{site}/b"})), none);
         assert_eq!(sink(json!({"broker": "h", "topics": ["a", "b"]})), ["/topics"]);
         assert_eq!(sink(json!({"broker": "h", "topic": "a", "password": "p"})), ["/password"]);
-        assert_eq!(sink(json!({"broker": "h", "topic": "a", "client-id": "", "max-in-flight": 0})), ["/client-id", "/max-in-flight"]);
+        assert_eq!(
+            sink(json!({"broker": "h", "topic": "a", "client-id": "", "max-in-flight": 0})),
+            ["/client-id", "/max-in-flight"]
+        );
     }
 
     #[test]

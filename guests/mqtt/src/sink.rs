@@ -15,6 +15,10 @@ use crate::topic::Template;
 
 /// While more bytes than this wait for the broker, `write` takes its time.
 const PENDING_BYTES: usize = 8 * 1024 * 1024;
+/// While more bytes than this wait, records are to be offered again: memory is bounded.
+const MOST_PENDING_BYTES: usize = 20 * 1024 * 1024;
+/// And not before that long.
+const PENDING_AGAIN: Duration = Duration::from_secs(1);
 
 /// Publishes records.
 #[derive(Debug)]
@@ -67,6 +71,14 @@ impl Sink for MqttSink {
 
     fn write(&mut self, records: &Records, outcomes: &mut Outcomes) -> Result<(), Error> {
         for record in records {
+            if self.flow.outflow.pending_bytes() > MOST_PENDING_BYTES {
+                outcomes.retry(
+                    record,
+                    Some(PENDING_AGAIN),
+                    "the broker does not keep up: too much waits for it already",
+                );
+                continue;
+            }
             match self.topic.fill(|name| record.header(name)) {
                 Ok(topic) => self.flow.outflow.offer(Outgoing {
                     token: record.token(),
@@ -77,8 +89,10 @@ impl Sink for MqttSink {
                 Err(reason) => outcomes.reject(record, reason),
             }
         }
-        let wait = if self.flow.outflow.pending_bytes() > PENDING_BYTES { Duration::from_secs(1) } else { Duration::ZERO };
-        let ended = self.link.run(&mut self.flow, &Wait::at_most(wait), |flow| flow.outflow.pending_bytes() <= PENDING_BYTES);
+        let wait =
+            if self.flow.outflow.pending_bytes() > PENDING_BYTES { Duration::from_secs(1) } else { Duration::ZERO };
+        let ended =
+            self.link.run(&mut self.flow, &Wait::at_most(wait), |flow| flow.outflow.pending_bytes() <= PENDING_BYTES);
         self.tell(outcomes);
         ended.map(|_| ())
     }

@@ -46,7 +46,8 @@ impl Source for MqttSource {
         let clean = Clean { first: parameters.clean_session, later: parameters.clean_session };
         let subscriptions = parameters.subscriptions();
         let former = session.position.as_deref().and_then(|bytes| serde_json::from_slice::<Position>(bytes).ok());
-        let former = former.filter(|position| position.version == 1).map(|position| position.topics).unwrap_or_default();
+        let former =
+            former.filter(|position| position.version == 1).map(|position| position.topics).unwrap_or_default();
         let position = (former != subscriptions)
             .then(|| serde_json::to_vec(&Position { version: 1, topics: subscriptions.clone() }))
             .transpose()
@@ -209,7 +210,14 @@ mod tests {
     fn message(topic: &str, properties: &[Property]) -> Message {
         let mut bytes = Vec::new();
         let properties = property_bytes(&properties.to_vec());
-        let message = Publish { topic, payload: b"21", qos: Qos::AtLeastOnce, retain: false, packet_id: 1, properties: &properties };
+        let message = Publish {
+            topic,
+            payload: b"21",
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            packet_id: 1,
+            properties: &properties,
+        };
         publish(Version::V5, &message, &mut bytes).unwrap();
         let mut frames = Frames::default();
         frames.feed(&bytes);

@@ -9,7 +9,9 @@ pub fn check_filter(filter: &str) -> Result<(), String> {
             return Err("a shared subscription is written `$share/<group>/<filter>`".into());
         };
         if group.is_empty() || group.contains(['+', '#']) || rest.is_empty() {
-            return Err("a shared subscription is written `$share/<group>/<filter>`, its group without wildcards".into());
+            return Err(
+                "a shared subscription is written `$share/<group>/<filter>`, its group without wildcards".into()
+            );
         }
         levels = rest;
     }
@@ -73,7 +75,12 @@ impl Template {
                         match characters.next() {
                             Some((_, '}')) => break,
                             Some((_, character)) => name.push(character),
-                            None => return Err((place, "a `{` without its `}`; write `{{` for the character itself".into())),
+                            None => {
+                                return Err((
+                                    place,
+                                    "a `{` without its `}`; write `{{` for the character itself".into(),
+                                ));
+                            }
                         }
                     }
                     if name.is_empty() {
@@ -115,8 +122,11 @@ impl Template {
             match part {
                 Part::Text(text) => topic.push_str(text),
                 Part::Header(name) => {
-                    let value = header(name).ok_or_else(|| format!("the topic needs the header `{name}`, which the record does not have"))?;
-                    let value = std::str::from_utf8(value).map_err(|_| format!("the topic needs the header `{name}`, which is not text"))?;
+                    let value = header(name).ok_or_else(|| {
+                        format!("the topic needs the header `{name}`, which the record does not have")
+                    })?;
+                    let value = std::str::from_utf8(value)
+                        .map_err(|_| format!("the topic needs the header `{name}`, which is not text"))?;
                     topic.push_str(value);
                 }
             }
