@@ -1,27 +1,17 @@
 //! The connection to a server, and what its errors mean for the exit code.
 
-use std::path::Path;
-
 use ferrule_api::{Address, Client, Error};
 
 use crate::context::Context;
 use crate::documents;
 use crate::exit::{Exit, Failure};
 
-/// The socket's name in a server's data folder.
-pub(crate) const SOCKET: &str = "ferrule.sock";
-
-/// Where a server with this data folder listens.
-pub(crate) fn socket_of(data: &Path) -> Address {
-    Address::Unix(data.join(SOCKET))
-}
-
 impl Context {
     /// The address of the server to talk to: `--server`, `FERRULE_SERVER`, or the socket in this user's data folder.
     pub(crate) fn address(&self) -> Result<Address, Failure> {
         match &self.server {
             Some(text) => text.parse().map_err(|e: ferrule_api::address::AddressError| Failure::usage(e.to_string())),
-            None => Ok(socket_of(&self.data_folder(None)?)),
+            None => Ok(Address::Unix(ferrule_server::socket_in(&self.data_folder(None)?))),
         }
     }
 

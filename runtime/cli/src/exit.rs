@@ -66,10 +66,6 @@ impl Failure {
         Self::new(exit, "")
     }
 
-    pub(crate) fn invalid(message: impl Into<String>, diagnostics: Vec<Diagnostic>) -> Self {
-        Self { exit: Exit::Invalid, message: message.into(), help: None, diagnostics }
-    }
-
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self

@@ -122,6 +122,11 @@ impl Output {
         self.data_color
     }
 
+    /// Whether talk may be coloured.
+    pub(crate) fn colors_talk(&self) -> bool {
+        self.talk_color
+    }
+
     /// Text for standard output in its tone.
     pub(crate) fn tone(&self, text: &str, tone: Tone) -> String {
         paint(text, tone, self.data_color)
@@ -229,11 +234,6 @@ impl Table {
         Self { heads: heads.iter().map(|h| (*h).to_owned()).collect(), rows: Vec::new() }
     }
 
-    /// Adds a row of plain cells.
-    pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.toned(cells.map(|c| (c, Tone::Plain)));
-    }
-
     /// Adds a row of cells in their tones.
     pub(crate) fn toned<const N: usize>(&mut self, cells: [(String, Tone); N]) {
         self.rows.push(cells.into_iter().map(|(text, tone)| (one_line(&text), tone)).collect());
@@ -303,8 +303,9 @@ mod tests {
     #[test]
     fn a_table_lines_up_and_holds_no_control_characters() {
         let mut table = Table::new(["NAME", "READY"]);
-        table.row(["a\u{1b}[31m\nb".to_owned(), "True".to_owned()]);
-        table.row(["longer-name-here".to_owned(), "False".to_owned()]);
+        let row = |name: &str, ready: &str| [(name.to_owned(), Tone::Plain), (ready.to_owned(), Tone::Plain)];
+        table.toned(row("a\u{1b}[31m\nb", "True"));
+        table.toned(row("longer-name-here", "False"));
         assert_eq!(
             table.render(false),
             "NAME               READY\na [31m b           True\nlonger-name-here   False\n"

@@ -16,6 +16,8 @@ mod noun;
 mod pause;
 mod register;
 mod resume;
+mod run;
+mod serve;
 mod status;
 mod tail;
 mod test;
@@ -33,6 +35,10 @@ use crate::exit::Outcome;
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Start a server and keep it running.
+    Serve(serve::Serve),
+    /// Run documents in this process, with no server, until Ctrl-C or until the sources are done.
+    Run(run::Run),
     /// Make the server's objects what the documents say.
     Apply(apply::Apply),
     /// Create the objects of documents that do not exist yet.
@@ -85,6 +91,8 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         match self {
+            Self::Serve(command) => command.run(context).await,
+            Self::Run(command) => command.run(context).await,
             Self::Apply(command) => command.run(context).await,
             Self::Create(command) => command.run(context).await,
             Self::Get(command) => command.run(context).await,

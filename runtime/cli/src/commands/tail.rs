@@ -46,7 +46,8 @@ impl Tail {
     }
 }
 
-fn show(output: &Output, tailed: &Tailed) -> Outcome {
+/// Shows one record.
+pub(crate) fn show(output: &Output, tailed: &Tailed) -> Outcome {
     let mut value = record_json(&tailed.record);
     value.insert("seenAt".to_owned(), json!(tailed.seen_at));
     if !tailed.address.is_empty() {

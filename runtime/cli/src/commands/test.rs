@@ -28,7 +28,8 @@ pub(crate) struct Test {
     /// The component to test, instead of the one that the script names or the crate built last.
     #[arg(long, value_name = "WASM")]
     component: Option<PathBuf>,
-    /// With --conformance: a script whose first test has parameters (and a peer) with which a session opens.
+    /// With --conformance: a script whose first test has parameters (and a peer) with which a session opens
+    /// [default: tests/session.yaml of the crate, if it is there].
     #[arg(long, value_name = "FILE", requires = "conformance")]
     with: Option<PathBuf>,
     /// Only tests with this in their name.
@@ -89,7 +90,9 @@ impl Test {
         };
         context.output.say(format!("     Running the conformance kit on {}", file.display()));
         let component = load(context, &file).await?;
-        let script = self.with.as_deref().map(Script::read).transpose()?;
+        let beside = path.join("tests/session.yaml");
+        let with = self.with.clone().or_else(|| beside.is_file().then_some(beside));
+        let script = with.as_deref().map(Script::read).transpose()?;
         let wanted = |name: &str| self.filter.as_ref().is_none_or(|part| name.contains(part.as_str()));
         let mut out = std::io::stdout();
         let mut report = Report::new(&mut out, context.output.colors_data());
