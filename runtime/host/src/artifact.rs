@@ -1,7 +1,8 @@
 //! From bytes to a component that can be instantiated: checked, compiled, and asked what it is.
 
-mod inspect;
+mod compiled;
 mod describe;
+mod inspect;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -107,12 +108,13 @@ impl Component {
         kind: EngineKind,
         world: World,
         digest: String,
-        _cache: Option<&Path>,
+        cache: Option<&Path>,
     ) -> Result<Self, LoadError> {
         let parts = engine.parts(kind);
         let compiled = {
-            let (engine, bytes) = (parts.engine.clone(), bytes.to_vec());
-            tokio::task::spawn_blocking(move || wasmtime::component::Component::from_binary(&engine, &bytes))
+            let (engine, bytes, digest) = (parts.engine.clone(), bytes.to_vec(), digest.clone());
+            let cache = cache.map(Path::to_owned);
+            tokio::task::spawn_blocking(move || compiled::component(&engine, kind, &bytes, &digest, cache.as_deref()))
                 .await
                 .map_err(|error| LoadError::Compile(error.to_string()))?
                 .map_err(|error| LoadError::Compile(format!("{error:#}")))?
@@ -205,7 +207,8 @@ pub(crate) fn digest(bytes: &[u8]) -> String {
 fn unlinked(component: &wasmtime::component::Component, error: &wasmtime::Error) -> LoadError {
     let text = format!("{error:#}");
     let ty = component.component_type();
-    let name = ty.imports(component.engine()).map(|(name, _)| name.to_owned()).find(|name| text.contains(name.as_str()));
+    let name =
+        ty.imports(component.engine()).map(|(name, _)| name.to_owned()).find(|name| text.contains(name.as_str()));
     let name = name.unwrap_or_else(|| "an import".to_owned());
     match inspect::newer(&name) {
         Some(wanted) => LoadError::NewerContract { name, wanted, contract: CONTRACT },

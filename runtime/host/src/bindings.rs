@@ -2,7 +2,12 @@
 //!
 //! The values that carry records are hand-written in [`wire`], so that a batch crosses without being rebuilt.
 
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "generated code is public inside this private module, and not all used")]
+#![allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "generated code is public inside this private module, and not all used"
+)]
 
 pub mod wire;
 

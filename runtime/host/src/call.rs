@@ -134,11 +134,7 @@ pub(crate) fn explain(call: &'static str, ended: Ended, bounds: &Bounds, guest: 
         return CallError::Malformed { call, problem: "the answer is larger than the host takes".to_owned() };
     }
     if root == "resource table has no free keys" || root.contains("table is full") {
-        return CallError::Limit {
-            which: "open handles",
-            value: "see the limit".to_owned(),
-            field: "limits.handles",
-        };
+        return CallError::Limit { which: "open handles", value: "see the limit".to_owned(), field: "limits.handles" };
     }
     let mut reason = match error.downcast_ref::<wasmtime::Trap>() {
         Some(wasmtime::Trap::UnreachableCodeReached) => "it ended itself (a panic or an abort)".to_owned(),

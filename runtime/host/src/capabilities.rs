@@ -27,7 +27,8 @@ impl Guest {
             return true;
         }
         if self.series.len() >= limits::METRIC_SERIES {
-            let message = format!("`{name}` is not kept: over {} names and labels in one session", limits::METRIC_SERIES);
+            let message =
+                format!("`{name}` is not kept: over {} names and labels in one session", limits::METRIC_SERIES);
             self.log.log(Level::Warn, "ferrule", &message, &[]);
             return false;
         }

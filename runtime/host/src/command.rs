@@ -28,7 +28,7 @@ const OUTPUT: usize = 1 << 20;
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandOutcome {
-    /// What it gave to `exit`; 0 when it ended well, 134 (as of an abort) when it trapped.
+    /// 0 when it ended well, 1 when it said otherwise (WASI 0.2 carries no other code), 134 (as of an abort) when it trapped.
     pub exit_code: i32,
     /// Why it did not end by itself, if so.
     pub trap: Option<String>,
@@ -61,7 +61,9 @@ impl Engine {
     pub async fn load_command(&self, bytes: &[u8]) -> Result<Command, CommandError> {
         let parts = self.parts(EngineKind::Roomy);
         if !bytes.starts_with(b"\0asm") {
-            return Err(CommandError(LoadError::NotWasm { found: "it does not begin with `\\0asm`".into() }.to_string()));
+            return Err(CommandError(
+                LoadError::NotWasm { found: "it does not begin with `\\0asm`".into() }.to_string(),
+            ));
         }
         let (engine, bytes) = (parts.engine.clone(), bytes.to_vec());
         let component =
@@ -122,7 +124,9 @@ impl Command {
         match bounds.run(Patience::Prompt, run).await {
             Ok(Ok(())) => Ok(0),
             Ok(Err(())) => Ok(1),
-            Err(Ended::Engine(error)) if error.is::<I32Exit>() => Ok(error.downcast_ref::<I32Exit>().map_or(1, |exit| exit.0)),
+            Err(Ended::Engine(error)) if error.is::<I32Exit>() => {
+                Ok(error.downcast_ref::<I32Exit>().map_or(1, |exit| exit.0))
+            }
             Err(ended) => Err(call::explain("run", ended, &bounds, store.data_mut())),
         }
     }

@@ -42,7 +42,9 @@ pub enum LoadError {
         missing: String,
     },
     /// It wants something that this host does not have.
-    #[error("the component imports `{name}`, which this host does not offer ({detail}). A guest may import the interfaces of `ferrule:connector@{contract}` and WASI 0.2; build it without the library that needs this one")]
+    #[error(
+        "the component imports `{name}`, which this host does not offer ({detail}). A guest may import the interfaces of `ferrule:connector@{contract}` and WASI 0.2; build it without the library that needs this one"
+    )]
     UnknownImport {
         /// The import.
         name: String,
@@ -52,7 +54,9 @@ pub enum LoadError {
         contract: &'static str,
     },
     /// It was made for a later host.
-    #[error("the component was built for version {wanted} of the contract (`{name}`), and this host has {contract}. Use a newer Ferrule, or build the component with an older SDK")]
+    #[error(
+        "the component was built for version {wanted} of the contract (`{name}`), and this host has {contract}. Use a newer Ferrule, or build the component with an older SDK"
+    )]
     NewerContract {
         /// The import or export that says so.
         name: String,
@@ -74,7 +78,9 @@ pub enum LoadError {
     #[error("the component does not compile: {0}")]
     Compile(String),
     /// More bytes than the host takes.
-    #[error("the file has {bytes} bytes, and at most {limit} are taken. Build in release mode and strip debug information")]
+    #[error(
+        "the file has {bytes} bytes, and at most {limit} are taken. Build in release mode and strip debug information"
+    )]
     TooLarge {
         /// Its size.
         bytes: usize,

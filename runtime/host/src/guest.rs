@@ -82,7 +82,10 @@ impl Guest {
 fn open_folders(wasi: &mut WasiCtxBuilder, abilities: &[Ability]) -> Result<(), CallError> {
     let writable: Vec<_> = folders(abilities, AbilityKind::Write).collect();
     let readable = folders(abilities, AbilityKind::Read).filter(|folder| !writable.contains(folder));
-    let all = writable.iter().map(|folder| (*folder, FsPerms::ReadWrite)).chain(readable.map(|folder| (folder, FsPerms::ReadOnly)));
+    let all = writable
+        .iter()
+        .map(|folder| (*folder, FsPerms::ReadWrite))
+        .chain(readable.map(|folder| (folder, FsPerms::ReadOnly)));
     for (folder, permissions) in all {
         // Opened through cap-std first, so that what cannot be opened is told as what it is.
         cap_std::fs::Dir::open_ambient_dir(folder, cap_std::ambient_authority())

@@ -227,8 +227,8 @@ impl Instance {
     /// Gives the guest a new config.
     pub async fn configure(&mut self, config: &str) -> Result<Configured, CallError> {
         let config: wire::Json = config.to_owned();
-        let configured =
-            fallible!(self, "configure", Patience::Prompt, lifecycle, |guest, store| guest.call_configure(store, &config));
+        let configured = fallible!(self, "configure", Patience::Prompt, lifecycle, |guest, store| guest
+            .call_configure(store, &config));
         Ok(match configured {
             lifecycle::Configured::Applied => Configured::Applied,
             lifecycle::Configured::Reopen => Configured::Reopen,
@@ -259,6 +259,9 @@ impl Instance {
         }
         if records.count > 0 && records.tokens.is_empty() {
             return Err(self.malformed("next", &"the records have no tokens"));
+        }
+        if records.count > 0 && records.payload.is_absent() {
+            return Err(self.malformed("next", &"the records have no payload column"));
         }
         Ok(Pulled { records, position: pulled.position })
     }

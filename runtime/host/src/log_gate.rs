@@ -88,8 +88,10 @@ impl LogGate {
     fn tell(&self, suppressed: u64) {
         if suppressed > 0 {
             let fields = [("suppressed".to_owned(), suppressed.to_string())];
-            let message =
-                format!("{suppressed} lines were not kept: over {} a second (`limits.logLines`)", self.lines_per_second);
+            let message = format!(
+                "{suppressed} lines were not kept: over {} a second (`limits.logLines`)",
+                self.lines_per_second
+            );
             self.observer.log(Level::Warn, HOST, &message, &fields);
         }
     }

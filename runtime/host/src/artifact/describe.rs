@@ -47,7 +47,12 @@ pub(super) fn check(description: &Description, world: World) -> Result<(), LoadE
             problems.push(format!("the route `{route:.80}` is there twice"));
         }
     }
-    let lists = [description.capabilities.len(), description.routes.len(), description.properties.len(), description.schemas.len()];
+    let lists = [
+        description.capabilities.len(),
+        description.routes.len(),
+        description.properties.len(),
+        description.schemas.len(),
+    ];
     if lists.iter().any(|entries| *entries > ENTRIES) {
         problems.push(format!("a list has more than {ENTRIES} entries"));
     }
@@ -100,10 +105,7 @@ pub(super) fn engine(description: &Description) -> Option<EngineKind> {
 
 fn is_name(name: &str) -> bool {
     let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    name.len() <= NAME
-        && name.starts_with(edge)
-        && name.ends_with(edge)
-        && name.chars().all(|c| edge(c) || c == '-')
+    name.len() <= NAME && name.starts_with(edge) && name.ends_with(edge) && name.chars().all(|c| edge(c) || c == '-')
 }
 
 /// `1.2.3`, with the pre-release and build parts that Semantic Versioning allows.
@@ -112,7 +114,9 @@ fn is_version(version: &str) -> bool {
     let (core, pre) = rest.split_once('-').map_or((rest, None), |(core, pre)| (core, Some(pre)));
     let part = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     let number = |part: &str| {
-        part.chars().all(|c| c.is_ascii_digit()) && part.parse::<u64>().is_ok() && (part == "0" || !part.starts_with('0'))
+        part.chars().all(|c| c.is_ascii_digit())
+            && part.parse::<u64>().is_ok()
+            && (part == "0" || !part.starts_with('0'))
     };
     version.len() <= 128
         && core.split('.').count() == 3

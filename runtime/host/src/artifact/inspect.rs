@@ -60,9 +60,8 @@ fn names(bytes: &[u8]) -> Result<Names, LoadError> {
 
 /// Which world has these exports.
 fn world(exports: &[String]) -> Result<World, LoadError> {
-    let has = |interface: &str| {
-        exports.iter().any(|name| interface_of(name).is_some_and(|(found, _)| found == interface))
-    };
+    let has =
+        |interface: &str| exports.iter().any(|name| interface_of(name).is_some_and(|(found, _)| found == interface));
     let ours = exports.iter().any(|name| interface_of(name).is_some());
     if !ours && exports.iter().any(|name| name.starts_with("wasi:cli/run@")) {
         return Err(LoadError::Command);
@@ -140,8 +139,13 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_component() {
-        let cases: [(&[u8], &str); 5] =
-            [(b"", "empty"), (b"\x7fELF\x02", "Linux"), (b"kind: Class", "text"), (b"(component)", "as text"), (b"\0asmxxxx", "damaged")];
+        let cases: [(&[u8], &str); 5] = [
+            (b"", "empty"),
+            (b"\x7fELF\x02", "Linux"),
+            (b"kind: Class", "text"),
+            (b"(component)", "as text"),
+            (b"\0asmxxxx", "damaged"),
+        ];
         for (bytes, expected) in cases {
             match inspect(bytes) {
                 Err(LoadError::NotWasm { found }) => assert!(found.contains(expected), "{found}"),
@@ -158,10 +162,7 @@ mod tests {
         let with = |more: &[&str]| world(&names(&[&base[..], more].concat()));
         assert_eq!(with(&["ferrule:connector/consume@0.1.0"]), Ok(World::Source));
         assert_eq!(with(&["ferrule:connector/produce@0.1.7"]), Ok(World::Sink));
-        assert_eq!(
-            with(&["ferrule:connector/consume@0.1.0", "ferrule:connector/produce@0.1.0"]),
-            Ok(World::Connector)
-        );
+        assert_eq!(with(&["ferrule:connector/consume@0.1.0", "ferrule:connector/produce@0.1.0"]), Ok(World::Connector));
         assert_eq!(with(&["ferrule:connector/transform@0.1.0"]), Ok(World::Function));
         assert!(matches!(with(&[]), Err(LoadError::UnknownWorld { .. })));
         assert_eq!(world(&names(&["wasi:cli/run@0.2.6"])), Err(LoadError::Command));

@@ -21,6 +21,8 @@ impl metrics::Host for &mut Guest {
 
 impl Guest {
     fn admit(&mut self, name: &str, labels: &[(String, String)]) -> bool {
-        self.check_name(name) && labels.iter().all(|(label, _)| self.check_name(label)) && self.admit_series(name, labels)
+        self.check_name(name)
+            && labels.iter().all(|(label, _)| self.check_name(label))
+            && self.admit_series(name, labels)
     }
 }

@@ -98,7 +98,10 @@ impl net::HostListener for &mut Guest {
         subscribe(&mut self.table, listener)
     }
 
-    fn accept(&mut self, listener: Resource<Listener>) -> wasmtime::Result<Option<Result<Resource<Connection>, net::Failure>>> {
+    fn accept(
+        &mut self,
+        listener: Resource<Listener>,
+    ) -> wasmtime::Result<Option<Result<Resource<Connection>, net::Failure>>> {
         match self.table.get_mut(&listener)?.accept() {
             Some(Ok(connection)) => Ok(Some(Ok(self.table.push(connection)?))),
             Some(Err(failure)) => Ok(Some(Err(failure.into()))),

@@ -134,7 +134,10 @@ impl Gate {
         }
         match (permitted.is_empty(), refused) {
             (true, Some(ip)) => Err(match policy::forbidden(ip) {
-                Some(_) => self.check_forbidden(*kind, host, ip, *port).err().unwrap_or_else(|| Failure::Unreachable(host.clone())),
+                Some(_) => self
+                    .check_forbidden(*kind, host, ip, *port)
+                    .err()
+                    .unwrap_or_else(|| Failure::Unreachable(host.clone())),
                 None => self.refuse(*kind, host, Some(ip), *port, None),
             }),
             (true, None) => Err(Failure::UnknownName(format!("the name `{host}` has no address"))),
@@ -188,9 +191,17 @@ impl Gate {
     }
 
     /// Records a refusal and tells the observer.
-    fn refuse(&self, kind: AbilityKind, host: &str, address: Option<IpAddr>, port: u16, forbidden: Option<&str>) -> Failure {
+    fn refuse(
+        &self,
+        kind: AbilityKind,
+        host: &str,
+        address: Option<IpAddr>,
+        port: u16,
+        forbidden: Option<&str>,
+    ) -> Failure {
         let shown = show(host, port);
-        let resolved = address.filter(|ip| ip.to_string() != host).map(|ip| format!(" (which is {ip})")).unwrap_or_default();
+        let resolved =
+            address.filter(|ip| ip.to_string() != host).map(|ip| format!(" (which is {ip})")).unwrap_or_default();
         let verb = match kind {
             AbilityKind::Listen => "listen on",
             AbilityKind::Resolve => "look up",
@@ -206,7 +217,9 @@ impl Gate {
         } else if !self.asks_for(kind) {
             (
                 format!("`{guest}` may not {verb} {shown}{resolved}: its component does not ask for `{kind}`."),
-                format!("A grant gives only what a component asks for: its author adds a capability `{kind}` to its description."),
+                format!(
+                    "A grant gives only what a component asks for: its author adds a capability `{kind}` to its description."
+                ),
             )
         } else {
             (

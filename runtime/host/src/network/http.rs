@@ -37,7 +37,11 @@ impl WasiHttpHooks for HttpSender {
     }
 }
 
-async fn send(gate: &Gate, mut request: Request<WasiBody>, options: RequestOptions) -> Result<(Response<WasiBody>, Io), Error> {
+async fn send(
+    gate: &Gate,
+    mut request: Request<WasiBody>,
+    options: RequestOptions,
+) -> Result<(Response<WasiBody>, Io), Error> {
     let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?;
     let host = authority.host().to_owned();
     let encrypted = request.uri().scheme() == Some(&Scheme::HTTPS);
@@ -47,8 +51,10 @@ async fn send(gate: &Gate, mut request: Request<WasiBody>, options: RequestOptio
         return Err(told(Failure::encrypted(&host, port)));
     }
     let connect = options.connect_timeout.unwrap_or(PATIENCE);
-    let stream =
-        tokio::time::timeout(connect, gate.dial(&destination)).await.map_err(|_| Error::ConnectionTimeout)?.map_err(told)?;
+    let stream = tokio::time::timeout(connect, gate.dial(&destination))
+        .await
+        .map_err(|_| Error::ConnectionTimeout)?
+        .map_err(told)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let worker = tokio::spawn(connection);
     let abort = Abort(worker.abort_handle());

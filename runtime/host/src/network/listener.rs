@@ -23,9 +23,12 @@ impl Listener {
         gate.check_name(AbilityKind::Listen, address, port)?;
         let ip: IpAddr = match address.trim_start_matches('[').trim_end_matches(']') {
             "localhost" => IpAddr::from([127, 0, 0, 1]),
-            bare => bare.parse().map_err(|_| Failure::Invalid(format!("`{address}` is not an address to listen on, such as 0.0.0.0")))?,
+            bare => bare.parse().map_err(|_| {
+                Failure::Invalid(format!("`{address}` is not an address to listen on, such as 0.0.0.0"))
+            })?,
         };
-        let cannot = |error: io::Error| Failure::Unreachable(format!("cannot listen on {address} port {port}: {error}"));
+        let cannot =
+            |error: io::Error| Failure::Unreachable(format!("cannot listen on {address} port {port}: {error}"));
         let socket = std::net::TcpListener::bind((ip, port)).map_err(cannot)?;
         socket.set_nonblocking(true).map_err(cannot)?;
         let socket = TcpListener::from_std(socket).map_err(cannot)?;

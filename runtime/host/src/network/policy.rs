@@ -3,10 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Metadata services of clouds outside the link-local range: they hand out credentials of the machine to whoever asks.
-const METADATA: [IpAddr; 2] = [
-    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
-    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
-];
+const METADATA: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)), IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254))];
 
 /// Why nobody may connect to `address`, whatever is granted. IPv4 inside IPv6 is judged as IPv4.
 pub(crate) fn forbidden(address: IpAddr) -> Option<&'static str> {
@@ -52,13 +50,26 @@ mod tests {
     #[test]
     fn some_addresses_are_never_connected_to() {
         for address in [
-            "169.254.169.254", "169.254.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "255.255.255.255", "100.100.100.200",
-            "::", "fe80::1", "ff02::1", "fd00:ec2::254", "::ffff:169.254.169.254", "::169.254.169.254",
-            "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1",
+            "169.254.169.254",
+            "169.254.0.1",
+            "0.0.0.0",
+            "0.1.2.3",
+            "224.0.0.1",
+            "255.255.255.255",
+            "100.100.100.200",
+            "::",
+            "fe80::1",
+            "ff02::1",
+            "fd00:ec2::254",
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
         ] {
             assert!(forbidden(address.parse().unwrap()).is_some(), "{address}");
         }
-        for address in ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "93.184.216.34", "2606:2800:220:1::1", "fd00::1"] {
+        for address in ["127.0.0.1", "::1", "10.0.0.1", "192.168.1.1", "93.184.216.34", "2606:2800:220:1::1", "fd00::1"]
+        {
             assert!(forbidden(address.parse().unwrap()).is_none(), "{address}");
         }
     }

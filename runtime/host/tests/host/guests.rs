@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ferrule_host::{
-    CallError, Component, Engine, EngineOptions, GrantHint, Health, Instance, InstanceOptions, Level, LoadError, Observer,
-    Opened, PullLimits, Refusal, Session, Severity,
+    CallError, Component, Engine, EngineOptions, GrantHint, Health, Instance, InstanceOptions, Level, LoadError,
+    Observer, Opened, PullLimits, Refusal, Session, Severity,
 };
 use ferrule_model::capability::{Ability, AbilityKind};
 use ferrule_model::component::Direction;
@@ -14,7 +14,8 @@ use ferrule_model::component::Direction;
 /// Longer than anything here takes; a test that waits so long fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub(crate) const PULL: PullLimits = PullLimits { max_records: 10, max_bytes: 1 << 20, linger_ms: 0, max_wait_ms: 60_000 };
+pub(crate) const PULL: PullLimits =
+    PullLimits { max_records: 10, max_bytes: 1 << 20, linger_ms: 0, max_wait_ms: 60_000 };
 
 pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")

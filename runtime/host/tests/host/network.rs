@@ -7,7 +7,10 @@ use tokio::net::TcpListener;
 
 use crate::guests::{load, open, options, session, told};
 
-async fn instance(name: &str, abilities: &[(AbilityKind, &str)]) -> (Instance, std::sync::Arc<crate::guests::Recorder>) {
+async fn instance(
+    name: &str,
+    abilities: &[(AbilityKind, &str)],
+) -> (Instance, std::sync::Arc<crate::guests::Recorder>) {
     let (options, recorder) = options(abilities);
     (load(name).await.unwrap().instantiate(options).await.unwrap(), recorder)
 }
@@ -36,7 +39,9 @@ async fn server(answer: &'static [u8]) -> (String, u16) {
 #[tokio::test]
 async fn what_is_granted_is_reached() {
     let (address, port) = server(b"welcome").await;
-    for (grant, asked) in [(address.clone(), address.clone()), (format!("localhost:{port}"), format!("localhost:{port}"))] {
+    for (grant, asked) in
+        [(address.clone(), address.clone()), (format!("localhost:{port}"), format!("localhost:{port}"))]
+    {
         let (mut instance, recorder) = instance("opens-host", &[(AbilityKind::Tcp, &grant)]).await;
         let opened = open(&mut instance, &asked).await.unwrap();
         assert_eq!(told(&opened, "said"), "\"welcome\"");
@@ -52,7 +57,11 @@ async fn what_is_not_granted_is_refused_with_what_to_write() {
     let refusal = refused(open(&mut instance, &address).await);
     assert_eq!(refusal.port, port);
     assert!(refusal.message.contains("`meter`") && refusal.message.contains(&address), "{refusal}");
-    assert!(refusal.remedy.contains(&format!("class: naughty\n  allow:\n    - tcp: \"{address}\"")), "{}", refusal.remedy);
+    assert!(
+        refusal.remedy.contains(&format!("class: naughty\n  allow:\n    - tcp: \"{address}\"")),
+        "{}",
+        refusal.remedy
+    );
     assert!(recorder.has(&format!("denied tcp {address}")), "{:?}", recorder.events());
     assert_eq!(instance.refusals(), 1);
 }
@@ -71,7 +80,10 @@ async fn this_machine_is_not_reached_by_wildcard_name_or_other_spelling() {
     for host in ["127.1", "0x7f000001", "2130706433", "a b", ""] {
         let (mut instance, _) = instance("opens-host", &[(AbilityKind::Tcp, "*:*")]).await;
         let error = open(&mut instance, &format!("{host}:80")).await.unwrap_err();
-        assert!(matches!(&error, CallError::Guest(error) if error.kind == GuestErrorKind::Invalid), "{host}: {error:?}");
+        assert!(
+            matches!(&error, CallError::Guest(error) if error.kind == GuestErrorKind::Invalid),
+            "{host}: {error:?}"
+        );
     }
 }
 
@@ -79,10 +91,8 @@ async fn this_machine_is_not_reached_by_wildcard_name_or_other_spelling() {
 async fn tls_is_not_to_be_had_and_says_so() {
     let (address, _) = server(b"").await;
     let (mut instance, _) = instance("opens-host", &[(AbilityKind::Tcp, &address)]).await;
-    let error = instance
-        .open(ferrule_host::Session { config: "\"tls\"".into(), ..session(&address) })
-        .await
-        .unwrap_err();
+    let error =
+        instance.open(ferrule_host::Session { config: "\"tls\"".into(), ..session(&address) }).await.unwrap_err();
     assert!(error.to_string().contains("no encrypted connections"), "{error}");
 }
 
@@ -110,10 +120,8 @@ async fn http_goes_through_the_same_gate() {
     assert!(refusal.remedy.contains(&format!("http: \"{address}\"")), "{}", refusal.remedy);
 
     let (mut encrypted, _) = instance("sends-http", &[(AbilityKind::Http, &address)]).await;
-    let error = encrypted
-        .open(ferrule_host::Session { config: "\"https\"".into(), ..session(&address) })
-        .await
-        .unwrap_err();
+    let error =
+        encrypted.open(ferrule_host::Session { config: "\"https\"".into(), ..session(&address) }).await.unwrap_err();
     assert!(error.to_string().contains("no encrypted connections"), "{error}");
 }
 
