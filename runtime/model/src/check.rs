@@ -8,8 +8,8 @@ use crate::{
     Code, Diagnostic, Kind, Object, Ref,
     component::{Description, Problem},
     connector::{
-        ClassSpec, ComponentSpec, ConfigSpec, FunctionSpec, InstanceSpec, Inline, Labels, PipelineSpec, ServiceDomainSpec,
-        StreamDirection, StreamSpec, StreamUse,
+        ClassSpec, ComponentSpec, ConfigSpec, FunctionSpec, Inline, InstanceSpec, Labels, PipelineSpec,
+        ServiceDomainSpec, StreamDirection, StreamSpec, StreamUse,
     },
     error::suggestion,
     lookup::{Lookup, Resolution, compare_versions, component_of, resolve},
@@ -66,20 +66,14 @@ pub fn schemas_of(lookup: &dyn Lookup, object: &Object) -> (Schemas, Option<Desc
 /// Checks an object against those that it refers to. What is not there yet is no error here: the object is kept, with a
 /// condition, and checked again when it appears. `lookup` holds what will be there; see [`crate::lookup::Over`].
 pub fn check(object: &Object, lookup: &dyn Lookup) -> Vec<Diagnostic> {
-    let mut checker = Checker {
-        object,
-        lookup,
-        found: Vec::new(),
-    };
+    let mut checker = Checker { object, lookup, found: Vec::new() };
     let done = match object.kind {
         Kind::Class => object.typed().map(|spec| checker.class(&spec)),
         Kind::Instance => object.typed().map(|spec| checker.instance(&spec)),
         Kind::Config => object.typed().map(|spec| checker.config(&spec)),
         Kind::Stream => object.typed().map(|spec| checker.stream(&spec)),
         Kind::Pipeline => object.typed().map(|spec| checker.pipeline(&spec)),
-        Kind::ServiceDomain => object
-            .typed()
-            .map(|spec: ServiceDomainSpec| checker.labels("labels", &spec.labels)),
+        Kind::ServiceDomain => object.typed().map(|spec: ServiceDomainSpec| checker.labels("labels", &spec.labels)),
         Kind::Project | Kind::Category | Kind::Component | Kind::Grant | Kind::Function => Ok(()),
     };
     if let Err(error) = done {

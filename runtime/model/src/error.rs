@@ -151,9 +151,7 @@ impl Serialize for Code {
 
 impl<'de> Deserialize<'de> for Code {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -281,11 +279,7 @@ impl fmt::Display for Diagnostic {
             write!(f, "{}: ", self.path)?;
         }
         f.write_str(&self.message)?;
-        for (word, text) in [
-            ("expected", &self.expected),
-            ("found", &self.found),
-            ("help", &self.help),
-        ] {
+        for (word, text) in [("expected", &self.expected), ("found", &self.found), ("help", &self.help)] {
             if let Some(text) = text {
                 write!(f, "\n  {word}: {text}")?;
             }
@@ -322,9 +316,7 @@ fn distance(a: &str, b: &str) -> usize {
     for i in 1..=a.len() {
         for j in 1..=b.len() {
             let change = usize::from(a[i - 1] != b[j - 1]);
-            let mut best = (rows[i - 1][j] + 1)
-                .min(rows[i][j - 1] + 1)
-                .min(rows[i - 1][j - 1] + change);
+            let mut best = (rows[i - 1][j] + 1).min(rows[i][j - 1] + 1).min(rows[i - 1][j - 1] + change);
             if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
                 best = best.min(rows[i - 2][j - 2] + 1);
             }
@@ -360,6 +352,23 @@ mod tests {
             assert_eq!(code.id().parse::<Code>().unwrap(), *code);
         }
         assert!("FE9999".parse::<Code>().is_err());
+    }
+
+    #[test]
+    fn every_document_code_has_a_test_that_produces_it() {
+        let tests = [
+            include_str!("document/tests.rs"),
+            include_str!("document/variables.rs"),
+            include_str!("check/tests.rs"),
+            include_str!("schema.rs"),
+        ];
+        for code in Code::ALL {
+            // A file that cannot be read is met where files are read.
+            if code.id() < "FE0200" && *code != Code::Unreadable {
+                let name = format!("Code::{code:?}");
+                assert!(tests.iter().any(|text| text.contains(&name)), "{name}");
+            }
+        }
     }
 
     #[test]

@@ -99,16 +99,9 @@ impl Kind {
 
     /// Reads a kind in any of its spellings, whatever the case: native, plural, short, and the nouns of KPS.
     pub fn parse(word: &str) -> Option<Self> {
-        let word: String = word
-            .chars()
-            .filter(|c| !matches!(c, '-' | '_' | ' '))
-            .flat_map(char::to_lowercase)
-            .collect();
-        let find = |word: &str| {
-            Kind::ALL
-                .into_iter()
-                .find(|kind| kind.nouns().contains(&word))
-        };
+        let word: String =
+            word.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).flat_map(char::to_lowercase).collect();
+        let find = |word: &str| Kind::ALL.into_iter().find(|kind| kind.nouns().contains(&word));
         find(&word).or_else(|| match word.as_str() {
             "sd" | "svcdomains" | "edge" | "edges" | "node" => Some(Kind::ServiceDomain),
             "pipe" | "pipes" => Some(Kind::Pipeline),
@@ -124,10 +117,7 @@ impl Kind {
 
     /// Whether objects of this kind belong to a project; the others are there for all.
     pub const fn is_in_project(self) -> bool {
-        matches!(
-            self,
-            Kind::Function | Kind::Instance | Kind::Config | Kind::Stream | Kind::Pipeline
-        )
+        matches!(self, Kind::Function | Kind::Instance | Kind::Config | Kind::Stream | Kind::Pipeline)
     }
 
     /// Whether a name is unique only within an instance.
@@ -149,7 +139,9 @@ impl fmt::Display for Kind {
 
 /// The word is no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no kind; kinds are project, servicedomain, category, component, grant, class, function, instance, config, stream, pipeline")]
+#[error(
+    "`{0}` is no kind; kinds are project, servicedomain, category, component, grant, class, function, instance, config, stream, pipeline"
+)]
 pub struct UnknownKind(pub String);
 
 impl FromStr for Kind {

@@ -45,11 +45,8 @@ pub struct Over<'a> {
 impl Lookup for Over<'_> {
     fn all(&self, kind: Kind) -> Vec<Arc<Object>> {
         let mut objects = self.new.all(kind);
-        let replaced: Vec<Uid> = objects
-            .iter()
-            .filter_map(|new| existing(self.old, new).found())
-            .map(|old| old.uid().clone())
-            .collect();
+        let replaced: Vec<Uid> =
+            objects.iter().filter_map(|new| existing(self.old, new).found()).map(|old| old.uid().clone()).collect();
         let old = self.old.all(kind);
         objects.extend(old.into_iter().filter(|old| !replaced.contains(old.uid())));
         objects
@@ -209,11 +206,7 @@ pub fn component_of(lookup: &dyn Lookup, object: &Object) -> Option<Arc<Object>>
     match field.map(ComponentSource::parse) {
         None => resolve(lookup, Kind::Component, &Ref::name(object.name()), None).found(),
         Some(ComponentSource::Name { name, version }) => {
-            let reference = Ref::Name {
-                parent: None,
-                name,
-                version,
-            };
+            let reference = Ref::Name { parent: None, name, version };
             resolve(lookup, Kind::Component, &reference, None).found()
         }
         Some(ComponentSource::Digest(digest)) => {
@@ -310,7 +303,9 @@ mod tests {
 
     #[test]
     fn versions_are_compared_by_number() {
-        for (a, b) in [("0.9.0", "0.10.0"), ("1.0.0-rc.1", "1.0.0"), ("2.3", "2.3.1"), ("1.0.0-rc.9", "1.0.0-rc.10"), ("", "1")] {
+        for (a, b) in
+            [("0.9.0", "0.10.0"), ("1.0.0-rc.1", "1.0.0"), ("2.3", "2.3.1"), ("1.0.0-rc.9", "1.0.0-rc.10"), ("", "1")]
+        {
             assert_eq!(compare_versions(a, b), Ordering::Less, "{a} {b}");
             assert_eq!(compare_versions(b, a), Ordering::Greater, "{b} {a}");
         }

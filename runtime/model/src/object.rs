@@ -157,10 +157,7 @@ impl Object {
         Ok(Self {
             api_version: api_version(),
             kind,
-            metadata: Metadata {
-                name,
-                ..Metadata::default()
-            },
+            metadata: Metadata { name, ..Metadata::default() },
             spec,
             status: Status::default(),
             form: Form::Native,
@@ -218,11 +215,7 @@ impl Object {
 
     /// A reference to this object: by id if it has one, else by name.
     pub fn reference(&self) -> Ref {
-        if self.metadata.uid.is_unset() {
-            Ref::name(self.name())
-        } else {
-            Ref::Uid(self.metadata.uid.clone())
-        }
+        if self.metadata.uid.is_unset() { Ref::name(self.name()) } else { Ref::Uid(self.metadata.uid.clone()) }
     }
 
     /// What an object that exists on account of this one says in `ownerReferences`.

@@ -25,13 +25,7 @@ pub const SPAN_FORM: &str = "a length of time such as 250ms, 10s, 5m, 2h or 7d";
 /// What a size looks like, for messages.
 pub const SIZE_FORM: &str = "a size such as 512, 64KiB, 10MB or 1GiB";
 
-const SPAN_UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const SPAN_UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 const SIZE_UNITS: [(&str, u64); 8] = [
     ("GiB", 1 << 30),
     ("GB", 1_000_000_000),
@@ -46,9 +40,7 @@ const SIZE_UNITS: [(&str, u64); 8] = [
 /// Splits a number from its unit, with the number's decimals allowed.
 fn amount(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let number: f64 = text[..end].parse().ok()?;
     Some((number, text[end..].trim()))
 }
@@ -57,18 +49,10 @@ impl FromStr for Span {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || QuantityError {
-            found: text.to_owned(),
-            expected: SPAN_FORM,
-        };
+        let error = || QuantityError { found: text.to_owned(), expected: SPAN_FORM };
         let (number, unit) = amount(text).ok_or_else(error)?;
-        let (_, millis) = SPAN_UNITS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(error)?;
-        Duration::try_from_secs_f64(number * *millis as f64 / 1000.0)
-            .map(Span)
-            .map_err(|_| error())
+        let (_, millis) = SPAN_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?;
+        Duration::try_from_secs_f64(number * *millis as f64 / 1000.0).map(Span).map_err(|_| error())
     }
 }
 
@@ -76,36 +60,21 @@ impl FromStr for Size {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let error = || QuantityError {
-            found: text.to_owned(),
-            expected: SIZE_FORM,
-        };
+        let error = || QuantityError { found: text.to_owned(), expected: SIZE_FORM };
         let (number, unit) = amount(text).ok_or_else(error)?;
         let factor = match unit {
             "" => 1,
-            unit => {
-                SIZE_UNITS
-                    .iter()
-                    .find(|(name, _)| *name == unit)
-                    .ok_or_else(error)?
-                    .1
-            }
+            unit => SIZE_UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(error)?.1,
         };
         let bytes = number * factor as f64;
-        if bytes < u64::MAX as f64 {
-            Ok(Size(bytes as u64))
-        } else {
-            Err(error())
-        }
+        if bytes < u64::MAX as f64 { Ok(Size(bytes as u64)) } else { Err(error()) }
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
-        let unit = SPAN_UNITS
-            .iter()
-            .find(|(_, unit)| millis > 0 && millis % u128::from(*unit) == 0);
+        let unit = SPAN_UNITS.iter().find(|(_, unit)| millis > 0 && millis.is_multiple_of(u128::from(*unit)));
         match unit {
             Some((name, unit)) => write!(f, "{}{name}", millis / u128::from(*unit)),
             None => write!(f, "0s"),
@@ -137,9 +106,7 @@ enum Written {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Written::deserialize(deserializer)? {
-            Written::Number(seconds) => Duration::try_from_secs_f64(seconds)
-                .map(Span)
-                .map_err(de::Error::custom),
+            Written::Number(seconds) => Duration::try_from_secs_f64(seconds).map(Span).map_err(de::Error::custom),
             Written::Text(text) => text.parse().map_err(de::Error::custom),
         }
     }

@@ -28,11 +28,7 @@ pub enum Ref {
 impl Ref {
     /// A reference by name alone.
     pub fn name(name: impl Into<String>) -> Self {
-        Ref::Name {
-            parent: None,
-            name: name.into(),
-            version: None,
-        }
+        Ref::Name { parent: None, name: name.into(), version: None }
     }
 
     /// A reference by id.
@@ -53,11 +49,7 @@ impl Ref {
             Some((name, version)) if !name.is_empty() => (name, Some(version.to_owned())),
             _ => (rest, None),
         };
-        Ref::Name {
-            parent,
-            name: name.to_owned(),
-            version,
-        }
+        Ref::Name { parent, name: name.to_owned(), version }
     }
 }
 
@@ -65,11 +57,7 @@ impl fmt::Display for Ref {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Ref::Uid(uid) => write!(f, "{uid}"),
-            Ref::Name {
-                parent,
-                name,
-                version,
-            } => {
+            Ref::Name { parent, name, version } => {
                 if let Some(parent) = parent {
                     write!(f, "{parent}/")?;
                 }
@@ -111,22 +99,8 @@ impl Serialize for Ref {
             return serializer.serialize_str(&text);
         }
         match self.clone() {
-            Ref::Uid(uid) => Parts {
-                uid: Some(uid),
-                name: None,
-                version: None,
-                parent: None,
-            },
-            Ref::Name {
-                parent,
-                name,
-                version,
-            } => Parts {
-                uid: None,
-                name: Some(name),
-                version,
-                parent,
-            },
+            Ref::Uid(uid) => Parts { uid: Some(uid), name: None, version: None, parent: None },
+            Ref::Name { parent, name, version } => Parts { uid: None, name: Some(name), version, parent },
         }
         .serialize(serializer)
     }
@@ -138,16 +112,7 @@ impl<'de> Deserialize<'de> for Ref {
             Written::Text(text) if text.is_empty() => Err(de::Error::custom("an empty reference")),
             Written::Text(text) => Ok(Ref::parse(&text)),
             Written::Parts(Parts { uid: Some(uid), .. }) => Ok(Ref::Uid(uid)),
-            Written::Parts(Parts {
-                name: Some(name),
-                version,
-                parent,
-                ..
-            }) => Ok(Ref::Name {
-                parent,
-                name,
-                version,
-            }),
+            Written::Parts(Parts { name: Some(name), version, parent, .. }) => Ok(Ref::Name { parent, name, version }),
             Written::Parts(_) => Err(de::Error::custom("a reference needs a name or a uid")),
         }
     }
@@ -165,11 +130,9 @@ mod tests {
             assert_eq!(serde_json::to_value(&reference).unwrap(), text);
         }
         assert!(matches!(Ref::parse("6f1c1b52-3d0e-4b5e-9d5a-0d8f6a5d1a03"), Ref::Uid(_)));
-        for odd in [
-            Ref::uid("tenant-cat-data-type"),
-            Ref::name("6f1c1b52-3d0e-4b5e-9d5a-0d8f6a5d1a03"),
-            Ref::name("a/b"),
-        ] {
+        for odd in
+            [Ref::uid("tenant-cat-data-type"), Ref::name("6f1c1b52-3d0e-4b5e-9d5a-0d8f6a5d1a03"), Ref::name("a/b")]
+        {
             let json = serde_json::to_value(&odd).unwrap();
             assert!(json.is_object(), "{json}");
             assert_eq!(serde_json::from_value::<Ref>(json).unwrap(), odd);

@@ -30,11 +30,8 @@ pub fn validate(schema: &Value, value: &Value, path: &str) -> Vec<Diagnostic> {
         Ok(validator) => validator,
         Err(diagnostic) => return vec![*diagnostic],
     };
-    let mut found: Vec<Diagnostic> = validator
-        .iter_errors(value)
-        .take(TOLD)
-        .flat_map(|error| explain(schema, &error, path))
-        .collect();
+    let mut found: Vec<Diagnostic> =
+        validator.iter_errors(value).take(TOLD).flat_map(|error| explain(schema, &error, path)).collect();
     found.dedup();
     found
 }
@@ -56,12 +53,11 @@ fn compile(schema: &Value, path: &str) -> Result<Validator, Box<Diagnostic>> {
     first.map_err(|error| {
         let place = locate(path, error.instance_path().as_str());
         Box::new(match error.kind() {
-            Kind::Referencing(problem) => Diagnostic::new(
-                Code::RemoteSchema,
-                format!("refers to something that is not in the schema: {problem}"),
-            )
-            .at(path)
-            .help("copy it into `definitions` (or `$defs`) and point there"),
+            Kind::Referencing(problem) => {
+                Diagnostic::new(Code::RemoteSchema, format!("refers to something that is not in the schema: {problem}"))
+                    .at(path)
+                    .help("copy it into `definitions` (or `$defs`) and point there")
+            }
             _ => Diagnostic::new(Code::BadSchema, format!("not a valid JSON Schema: {}", message(&error)))
                 .found(shown(&place, error.instance()))
                 .at(place),
@@ -189,9 +185,8 @@ fn explain(schema: &Value, error: &ValidationError<'_>, path: &str) -> Vec<Diagn
                 .at(place),
         ],
         _ => {
-            let mut diagnostic = Diagnostic::new(Code::BadParameters, message(error))
-                .found(shown(&place, error.instance()))
-                .at(place);
+            let mut diagnostic =
+                Diagnostic::new(Code::BadParameters, message(error)).found(shown(&place, error.instance())).at(place);
             diagnostic.expected = object["description"].as_str().map(str::to_owned);
             vec![diagnostic]
         }
@@ -265,13 +260,18 @@ mod tests {
         for target in ["https://example.com/s.json", "file:///etc/passwd", "other.json"] {
             check(&json!({"$ref": target}), &json!({}), &[(Code::RemoteSchema, "stream")]);
         }
-        let inside = json!({"definitions": {"a": {"type": "string"}}, "properties": {"x": {"$ref": "#/definitions/a"}}});
+        let inside =
+            json!({"definitions": {"a": {"type": "string"}}, "properties": {"x": {"$ref": "#/definitions/a"}}});
         check(&inside, &json!({"x": 1}), &[(Code::BadParameters, "stream.x")]);
     }
 
     #[test]
     fn a_wrong_schema_is_said_once() {
-        check(&json!({"properties": {"p": {"type": "int"}}}), &json!({}), &[(Code::BadSchema, "stream.properties.p.type")]);
+        check(
+            &json!({"properties": {"p": {"type": "int"}}}),
+            &json!({}),
+            &[(Code::BadSchema, "stream.properties.p.type")],
+        );
         assert_eq!(problems(&json!({"type": 7}), "spec.streamSchema").len(), 1);
     }
 

@@ -73,7 +73,9 @@ impl Shape {
             Shape::Schema => "a JSON Schema".to_owned(),
             Shape::Labels => "a list of {category, value}, or an object such as {Measure: temperature}".to_owned(),
             Shape::List(_) => "a list".to_owned(),
-            Shape::StreamUse(_) => "the name of a stream, or an object such as {class: ..., parameters: ...}".to_owned(),
+            Shape::StreamUse(_) => {
+                "the name of a stream, or an object such as {class: ..., parameters: ...}".to_owned()
+            }
             Shape::Allowance => "one of tcp, http, resolve, listen, read, write, and its target".to_owned(),
         }
     }
@@ -81,20 +83,12 @@ impl Shape {
 
 /// A required field.
 pub(crate) const fn needed(name: &'static str, shape: Shape) -> Field {
-    Field {
-        name,
-        shape,
-        required: true,
-    }
+    Field { name, shape, required: true }
 }
 
 /// An optional field.
 pub(crate) const fn field(name: &'static str, shape: Shape) -> Field {
-    Field {
-        name,
-        shape,
-        required: false,
-    }
+    Field { name, shape, required: false }
 }
 
 /// `a, b or c`.
@@ -108,10 +102,7 @@ pub(crate) fn one_of(words: &[&str]) -> String {
 
 /// The path of a member.
 pub(crate) fn member(path: &str, name: &str) -> String {
-    let plain = !name.is_empty()
-        && name
-            .chars()
-            .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'));
+    let plain = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'));
     match (path.is_empty(), plain) {
         (true, true) => name.to_owned(),
         (false, true) => format!("{path}.{name}"),
@@ -151,11 +142,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) fn new(document: impl Into<String>) -> Self {
-        Self {
-            document: document.into(),
-            lenient: false,
-            found: Vec::new(),
-        }
+        Self { document: document.into(), lenient: false, found: Vec::new() }
     }
 
     /// Adds a diagnostic of this document.
@@ -165,11 +152,7 @@ impl Check {
 
     fn wrong(&mut self, code: Code, path: &str, shape: &Shape, value: &Value) {
         let expected = shape.expected();
-        self.add(
-            Diagnostic::new(code, format!("expected {expected}"))
-                .at(path)
-                .found(shown(path, value)),
-        );
+        self.add(Diagnostic::new(code, format!("expected {expected}")).at(path).found(shown(path, value)));
     }
 
     /// Checks a value. Words are put into the right case.
@@ -218,10 +201,8 @@ impl Check {
             }
             (Shape::Labels, Value::Array(list)) => {
                 for (index, label) in list.iter_mut().enumerate() {
-                    const LABEL: Shape = Shape::Record(&[
-                        needed("category", Shape::Reference),
-                        needed("value", Shape::Text),
-                    ]);
+                    const LABEL: Shape =
+                        Shape::Record(&[needed("category", Shape::Reference), needed("value", Shape::Text)]);
                     self.value(&element(path, index), label, &LABEL);
                 }
             }
@@ -250,9 +231,7 @@ impl Check {
                     self.value(&member(path, name), value, shape);
                 }
             }
-            (Shape::StreamUse(fields), Value::Object(map))
-                if !map.contains_key("uid") && !map.contains_key("name") =>
-            {
+            (Shape::StreamUse(fields), Value::Object(map)) if !map.contains_key("uid") && !map.contains_key("name") => {
                 self.record(path, map, fields);
             }
             (Shape::StreamUse(_), value @ (Value::Object(_) | Value::String(_))) => {
@@ -298,14 +277,8 @@ impl Check {
             Some(name) => format!("did you mean `{name}`?"),
             None => format!("fields here are {}", fields.join(", ")),
         };
-        let diagnostic = Diagnostic::new(Code::UnknownField, format!("unknown field `{name}`"))
-            .at(path)
-            .help(help);
-        self.add(if self.lenient {
-            diagnostic.as_warning()
-        } else {
-            diagnostic
-        });
+        let diagnostic = Diagnostic::new(Code::UnknownField, format!("unknown field `{name}`")).at(path).help(help);
+        self.add(if self.lenient { diagnostic.as_warning() } else { diagnostic });
     }
 
     /// How many errors there are.
@@ -315,11 +288,7 @@ impl Check {
 
     /// A field is missing.
     pub(crate) fn missing(&mut self, path: &str, expected: &str) {
-        self.add(
-            Diagnostic::new(Code::MissingField, "missing")
-                .at(path)
-                .expected(expected),
-        );
+        self.add(Diagnostic::new(Code::MissingField, "missing").at(path).expected(expected));
     }
 
     fn allowance(&mut self, path: &str, value: &Value) {
@@ -355,11 +324,7 @@ impl Check {
         };
         let name: String = name.chars().take(60).collect();
         self.add(
-            Diagnostic::new(
-                Code::BadName,
-                format!("`{}` cannot be a name: {problem}", name.escape_debug()),
-            )
-            .at(path),
+            Diagnostic::new(Code::BadName, format!("`{}` cannot be a name: {problem}", name.escape_debug())).at(path),
         );
     }
 
@@ -411,7 +376,8 @@ mod tests {
             field("size", Shape::Size),
             field("labels", Shape::Labels),
         ]);
-        let mut value = json!({"direction": "ingress", "cuont": 1, "count": 11, "age": "soon", "size": true, "labels": [{}]});
+        let mut value =
+            json!({"direction": "ingress", "cuont": 1, "count": 11, "age": "soon", "size": true, "labels": [{}]});
         let mut check = Check::new("a.yaml");
         check.value("spec", &mut value, &SHAPE);
         assert_eq!(value["direction"], "INGRESS");

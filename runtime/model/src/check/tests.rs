@@ -107,7 +107,8 @@ fn a_component_brings_its_schemas_and_directions() {
         "schemas": [{"name": "stream", "content": "{\"required\":[\"rate\"]}"}],
         "reads": serde_json::to_value(crate::component::Columns::default()).unwrap(), "routes": [], "properties": [],
     });
-    let component = json!({"version": "0.1.0", "digest": "sha256:00", "size": 1, "world": "source", "describes": describes});
+    let component =
+        json!({"version": "0.1.0", "digest": "sha256:00", "size": 1, "world": "source", "describes": describes});
     let objects = vec![
         native(Kind::Component, "gen", component),
         native(Kind::Class, "numbers", json!({"component": "gen@0.1.0"})),

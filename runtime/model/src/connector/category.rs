@@ -19,10 +19,7 @@ pub struct CategorySpec {
 }
 
 /// The fields of a native document.
-pub(crate) const NATIVE: &[Field] = &[
-    field("description", Shape::Text),
-    needed("values", Shape::List(&Shape::Filled)),
-];
+pub(crate) const NATIVE: &[Field] = &[field("description", Shape::Text), needed("values", Shape::List(&Shape::Filled))];
 
 /// The fields of a KPS document.
 pub(crate) const KPS: &[KpsField] = &[

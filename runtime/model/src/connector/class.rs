@@ -108,10 +108,7 @@ impl ComponentSource {
                 Some((name, version)) => (name, Some(version.to_owned())),
                 None => (text, None),
             };
-            Self::Name {
-                name: name.to_owned(),
-                version,
-            }
+            Self::Name { name: name.to_owned(), version }
         }
     }
 }

@@ -79,10 +79,7 @@ pub struct FunctionSpec {
     pub limits: Option<Limits>,
 }
 
-const PARAMETERS: Shape = Shape::List(&Shape::Record(&[
-    needed("name", Shape::Filled),
-    field("type", Shape::Text),
-]));
+const PARAMETERS: Shape = Shape::List(&Shape::Record(&[needed("name", Shape::Filled), field("type", Shape::Text)]));
 const LANGUAGE: Shape = Shape::Word(&["python", "node", "golang"]);
 
 /// The fields of a native document.
@@ -135,10 +132,7 @@ impl FunctionSpec {
                 check.choice("spec", &given, false);
             }
         } else {
-            let given = [
-                ("sourceCodePath", self.source_code_path.is_some()),
-                ("code", self.code.is_some()),
-            ];
+            let given = [("sourceCodePath", self.source_code_path.is_some()), ("code", self.code.is_some())];
             check.choice("", &given, true);
         }
         let script = self.code.is_some() || self.source_code_path.is_some();

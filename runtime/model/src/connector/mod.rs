@@ -20,18 +20,20 @@ pub use self::{
     function::{FunctionSpec, Language, Parameter},
     grant::GrantSpec,
     instance::InstanceSpec,
-    pipeline::{
-        Backoff, BatchLimits, External, Inline, OnError, PipelineSpec, Retry, StepSpec, StreamUse,
-    },
+    pipeline::{Backoff, BatchLimits, External, Inline, OnError, PipelineSpec, Retry, StepSpec, StreamUse},
     project::ProjectSpec,
     service_domain::ServiceDomainSpec,
     stream::{Label, Labels, Limits, StreamDirection, StreamSpec},
 };
 
+use crate::{
+    Kind, Object,
+    document::kps::KpsField,
+    shape::{Check, Field},
+};
+
 /// Values by name, in the order of the document.
 pub type Values = serde_json::Map<String, serde_json::Value>;
-
-use crate::{Kind, Object, document::kps::KpsField, shape::{Check, Field}};
 
 /// The fields of the spec of a native document.
 pub(crate) fn native_fields(kind: Kind) -> &'static [Field] {

@@ -258,10 +258,7 @@ pub(crate) const NATIVE: &[Field] = &[
         Shape::Record(&[
             field("attempts", Shape::Count(1, u32::MAX as u64)),
             field("age", Shape::Span),
-            field(
-                "backoff",
-                Shape::Record(&[field("initial", Shape::Span), field("max", Shape::Span)]),
-            ),
+            field("backoff", Shape::Record(&[field("initial", Shape::Span), field("max", Shape::Span)])),
         ]),
     ),
     field("onError", Shape::Word(&["dead-letter", "drop"])),
@@ -297,27 +294,17 @@ pub(crate) const KPS: &[KpsField] = &[
     kps(&["samplingIntervalMsec"], Shape::Count(0, u64::MAX), To::Millis("samplingInterval")),
     kps(
         &["functions"],
-        Shape::List(&Shape::Record(&[
-            needed("name", Shape::Filled),
-            field("args", Shape::Values),
-        ])),
+        Shape::List(&Shape::Record(&[needed("name", Shape::Filled), field("args", Shape::Values)])),
         To::Steps("functions"),
     ),
     kps(
         &["input"],
-        Shape::Record(&[
-            field("categorySelectors", SELECTORS),
-            field("dataPipeline", Shape::Filled),
-        ]),
+        Shape::Record(&[field("categorySelectors", SELECTORS), field("dataPipeline", Shape::Filled)]),
         To::Input,
     )
     .needed(),
-    kps(
-        &["output"],
-        Shape::Record(&[field("localEdge", ENDPOINT), field("publicCloud", ENDPOINT)]),
-        To::Output,
-    )
-    .needed(),
+    kps(&["output"], Shape::Record(&[field("localEdge", ENDPOINT), field("publicCloud", ENDPOINT)]), To::Output)
+        .needed(),
 ];
 
 impl PipelineSpec {
@@ -330,10 +317,7 @@ impl PipelineSpec {
                 ("inputPipeline", self.input_pipeline.is_some()),
             ]
         } else {
-            &[
-                ("categorySelectors", !self.selectors.is_empty()),
-                ("dataPipeline", self.input_pipeline.is_some()),
-            ]
+            &[("categorySelectors", !self.selectors.is_empty()), ("dataPipeline", self.input_pipeline.is_some())]
         };
         check.choice(if native { "spec" } else { "input" }, inputs, false);
         if !native && self.sink.is_none() && self.external.is_none() {
@@ -341,10 +325,7 @@ impl PipelineSpec {
         }
         for (path, used) in self.uses() {
             if let StreamUse::Inline(inline) = used {
-                let given = [
-                    ("class", inline.class.is_some()),
-                    ("component", inline.component.is_some()),
-                ];
+                let given = [("class", inline.class.is_some()), ("component", inline.component.is_some())];
                 check.choice(&object.path(&path), &given, false);
                 if path != "source" && !inline.labels.is_empty() {
                     check.add(
@@ -357,10 +338,7 @@ impl PipelineSpec {
         let mut names = Vec::new();
         for (index, step) in self.functions.iter().enumerate() {
             let path = object.path(&format!("functions[{index}]"));
-            let given = [
-                ("function", step.function.is_some()),
-                ("component", step.component.is_some()),
-            ];
+            let given = [("function", step.function.is_some()), ("component", step.component.is_some())];
             check.choice(&path, &given, false);
             let Some(name) = &step.name else { continue };
             if native {
@@ -379,9 +357,7 @@ impl PipelineSpec {
     /// Its streams, with the path of each in the spec.
     pub fn uses(&self) -> Vec<(String, &StreamUse)> {
         let ends = [("source", &self.source), ("sink", &self.sink)];
-        let ends = ends
-            .into_iter()
-            .filter_map(|(name, used)| Some((name.to_owned(), used.as_ref()?)));
+        let ends = ends.into_iter().filter_map(|(name, used)| Some((name.to_owned(), used.as_ref()?)));
         let routes = self.routes.iter().map(|(name, used)| (member("routes", name), used));
         ends.chain(routes).collect()
     }

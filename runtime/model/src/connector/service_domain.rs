@@ -18,7 +18,4 @@ pub struct ServiceDomainSpec {
 }
 
 /// The fields of a native document.
-pub(crate) const NATIVE: &[Field] = &[
-    field("description", Shape::Text),
-    field("labels", Shape::Labels),
-];
+pub(crate) const NATIVE: &[Field] = &[field("description", Shape::Text), field("labels", Shape::Labels)];

@@ -76,8 +76,13 @@ impl<'de> Deserialize<'de> for Labels {
                         Value::Array(values) => values,
                         value => vec![value],
                     };
+                    // A key is a category's name, or its id; never a reference with parts.
+                    let category = match Ref::parse(&category) {
+                        Ref::Uid(uid) => Ref::Uid(uid),
+                        Ref::Name { .. } => Ref::name(category),
+                    };
                     values.into_iter().map(move |value| Label {
-                        category: Ref::parse(&category),
+                        category: category.clone(),
                         value: match value {
                             Value::String(text) => text,
                             other => other.to_string(),
@@ -151,10 +156,8 @@ pub(crate) const LIMITS: Shape = Shape::Record(&[
 ]);
 
 /// Labels as KPS writes them.
-pub(crate) const KPS_LABELS: Shape = Shape::List(&Shape::Record(&[
-    needed("id", Shape::Filled),
-    needed("value", Shape::Text),
-]));
+pub(crate) const KPS_LABELS: Shape =
+    Shape::List(&Shape::Record(&[needed("id", Shape::Filled), needed("value", Shape::Text)]));
 
 /// The fields of a native document.
 pub(crate) const NATIVE: &[Field] = &[

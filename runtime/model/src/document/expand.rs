@@ -6,8 +6,8 @@ use serde_json::Value;
 use crate::{
     Kind, Object, Ref, Uid,
     connector::{
-        ClassSpec, ConfigSpec, FunctionSpec, Inline, InstanceSpec, PipelineSpec, StreamDirection, StreamSpec, StreamUse,
-        Values,
+        ClassSpec, ConfigSpec, FunctionSpec, Inline, InstanceSpec, PipelineSpec, StreamDirection, StreamSpec,
+        StreamUse, Values,
     },
     object::SpecError,
 };
@@ -33,10 +33,8 @@ fn pipeline(mut object: Object, out: &mut Vec<Object>) -> Result<(), SpecError> 
     let mut spec: PipelineSpec = object.typed()?;
     let mut changed = false;
     let step_names = spec.step_names();
-    let ends = [
-        ("source", StreamDirection::Ingress, &mut spec.source),
-        ("sink", StreamDirection::Egress, &mut spec.sink),
-    ];
+    let ends =
+        [("source", StreamDirection::Ingress, &mut spec.source), ("sink", StreamDirection::Egress, &mut spec.sink)];
     for (word, direction, used) in ends {
         if let Some(used) = used {
             changed |= stream(&object, &spec.project, word, direction, used, out)?;
@@ -48,11 +46,8 @@ fn pipeline(mut object: Object, out: &mut Vec<Object>) -> Result<(), SpecError> 
     for (step, name) in spec.functions.iter_mut().zip(step_names) {
         let Some(component) = step.component.take() else { continue };
         changed = true;
-        let function = FunctionSpec {
-            component: Some(component),
-            project: spec.project.clone(),
-            ..FunctionSpec::default()
-        };
+        let function =
+            FunctionSpec { component: Some(component), project: spec.project.clone(), ..FunctionSpec::default() };
         let function = implied(&object, Kind::Function, &name, function)?;
         step.function = Some(Ref::name(function.name()));
         step.name.get_or_insert(name);
@@ -77,35 +72,19 @@ fn stream(
     let StreamUse::Inline(inline) = used else {
         return Ok(false);
     };
-    let Inline {
-        class,
-        component,
-        static_parameters,
-        config,
-        parameters,
-        labels,
-        limits,
-    } = (**inline).clone();
+    let Inline { class, component, static_parameters, config, parameters, labels, limits } = (**inline).clone();
     let class = match (class, component) {
         (Some(class), _) => class,
         (None, component) => {
-            let class = ClassSpec {
-                component,
-                ..ClassSpec::default()
-            };
+            let class = ClassSpec { component, ..ClassSpec::default() };
             let class = implied(pipeline, Kind::Class, word, class)?;
             let reference = Ref::name(class.name());
             out.push(class);
             reference
         }
     };
-    let instance = InstanceSpec {
-        description: None,
-        class,
-        project: project.clone(),
-        static_parameters,
-        component: None,
-    };
+    let instance =
+        InstanceSpec { description: None, class, project: project.clone(), static_parameters, component: None };
     let instance = implied(pipeline, Kind::Instance, word, instance)?;
     let to_instance = Ref::name(instance.name());
     out.push(instance);

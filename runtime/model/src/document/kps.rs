@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::{
-    API_VERSION, Code, Diagnostic, Form, Kind, Metadata, Object, Ref, Status, Syntax, Uid,
-    connector,
+    API_VERSION, Code, Diagnostic, Form, Kind, Metadata, Object, Ref, Status, Syntax, Uid, connector,
     quantity::Span,
     shape::{Check, Shape},
 };
@@ -51,23 +50,13 @@ pub(crate) enum To {
 
 /// An optional field.
 pub(crate) const fn kps(names: &'static [&'static str], shape: Shape, to: To) -> KpsField {
-    KpsField {
-        names,
-        shape,
-        required: false,
-        to,
-    }
+    KpsField { names, shape, required: false, to }
 }
 
 impl KpsField {
     pub(crate) const fn needed(self) -> Self {
         let Self { names, shape, to, .. } = self;
-        Self {
-            names,
-            shape,
-            required: true,
-            to,
-        }
+        Self { names, shape, required: true, to }
     }
 
     fn has_name(&self, name: &str) -> bool {
@@ -76,10 +65,7 @@ impl KpsField {
 
     /// The key under which a document has the field.
     fn key_in<'a>(&self, document: &'a Map<String, Value>) -> Option<&'a String> {
-        document
-            .iter()
-            .find(|(key, value)| self.has_name(key) && !value.is_null())
-            .map(|(key, _)| key)
+        document.iter().find(|(key, value)| self.has_name(key) && !value.is_null()).map(|(key, _)| key)
     }
 }
 
@@ -189,10 +175,9 @@ fn convert(to: To, value: &Value) -> Vec<(String, Value)> {
         To::Named(name) => one(name, named(&text(value))),
         To::Uids(name) => one(name, list(value, &|id| json!({ "uid": id }))),
         To::Names(name) => one(name, list(value, &|value| named(&text(value)))),
-        To::Labels(name) => one(
-            name,
-            list(value, &|label| json!({"category": {"uid": label["id"]}, "value": label["value"]})),
-        ),
+        To::Labels(name) => {
+            one(name, list(value, &|label| json!({"category": {"uid": label["id"]}, "value": label["value"]})))
+        }
         To::Millis(name) => match value.as_u64() {
             None | Some(0) => Vec::new(),
             Some(millis) => one(name, json!(Span(std::time::Duration::from_millis(millis)))),
@@ -288,9 +273,9 @@ fn invert(to: To, spec: &Value) -> Option<Value> {
         To::Named(field) => name(spec.get(field)?),
         To::Uids(field) => each(spec.get(field)?, &uid),
         To::Names(field) => each(spec.get(field)?, &name),
-        To::Labels(field) => each(spec.get(field)?, &|label| {
-            Some(json!({"id": uid(&label["category"])?, "value": label["value"]}))
-        }),
+        To::Labels(field) => {
+            each(spec.get(field)?, &|label| Some(json!({"id": uid(&label["category"])?, "value": label["value"]})))
+        }
         To::Millis(field) => {
             let span: Span = serde_json::from_value(spec.get(field)?.clone()).ok()?;
             Some(json!(u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX)))
@@ -334,7 +319,12 @@ fn invert(to: To, spec: &Value) -> Option<Value> {
 }
 
 /// The document of an object in its own form, as it was read, except for what has changed since.
-pub(super) fn write(kind: Kind, metadata: &Metadata, spec: &Value, document: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn write(
+    kind: Kind,
+    metadata: &Metadata,
+    spec: &Value,
+    document: &Map<String, Value>,
+) -> Map<String, Value> {
     let mut out = document.clone();
     let fields = connector::kps_fields(kind).unwrap_or_default();
     for field in fields {
@@ -393,9 +383,7 @@ pub(super) fn path(kind: Kind, document: &Map<String, Value>, native: &str) -> S
     let (head, rest) = native.split_at(end);
     let fields = connector::kps_fields(kind).unwrap_or_default();
     let of_head = || fields.iter().filter(|field| targets(field.to).contains(&head));
-    let field = of_head()
-        .find(|field| field.key_in(document).is_some())
-        .or_else(|| of_head().next());
+    let field = of_head().find(|field| field.key_in(document).is_some()).or_else(|| of_head().next());
     let Some(field) = field else {
         return native.to_owned();
     };

@@ -50,11 +50,7 @@ pub fn read_documents(
     env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<Object>, Vec<Diagnostic>> {
     let reading = read(name, bytes, noun, env);
-    if reading.has_errors() {
-        Err(reading.diagnostics)
-    } else {
-        Ok(reading.objects)
-    }
+    if reading.has_errors() { Err(reading.diagnostics) } else { Ok(reading.objects) }
 }
 
 /// Reads a file of documents, with everything that can be said of it. See [`read_documents`].
@@ -63,7 +59,7 @@ pub fn read(name: &str, bytes: &[u8], noun: Option<Kind>, env: &dyn Fn(&str) -> 
     let (syntax, values) = match text::read(name, bytes) {
         Ok(values) => values,
         Err(diagnostic) => {
-            reading.diagnostics.push(diagnostic);
+            reading.diagnostics.push(*diagnostic);
             return reading;
         }
     };
@@ -71,7 +67,7 @@ pub fn read(name: &str, bytes: &[u8], noun: Option<Kind>, env: &dyn Fn(&str) -> 
     for value in values {
         match value {
             Ok(value) => flatten(value, &mut parsed),
-            Err(diagnostic) => reading.diagnostics.push(diagnostic),
+            Err(diagnostic) => reading.diagnostics.push(*diagnostic),
         }
     }
     if parsed.is_empty() && reading.diagnostics.is_empty() {
@@ -167,11 +163,7 @@ fn read_one(
         }
     }
     let before = check.errors();
-    let object = if native {
-        read_native(kind, map, check)?
-    } else {
-        kps::read(kind, map, syntax, check)?
-    };
+    let object = if native { read_native(kind, map, check)? } else { kps::read(kind, map, syntax, check)? };
     connector::validate(&object, check);
     (before == 0 && check.errors() == 0).then_some(object)
 }
@@ -195,10 +187,7 @@ fn classify(map: &Map<String, Value>, noun: Option<Kind>, check: &mut Check) -> 
     let kind = word.as_str().and_then(Kind::parse);
     let Some(kind) = kind else {
         let word = word.as_str().map_or_else(|| word.to_string(), str::to_owned);
-        let foreign = map
-            .get("apiVersion")
-            .and_then(Value::as_str)
-            .filter(|version| !version.contains("ferrule.dev"));
+        let foreign = map.get("apiVersion").and_then(Value::as_str).filter(|version| !version.contains("ferrule.dev"));
         if let Some(version) = foreign {
             check.add(bad_version(version));
             return None;
@@ -213,8 +202,7 @@ fn classify(map: &Map<String, Value>, noun: Option<Kind>, check: &mut Check) -> 
     };
     // These words are ours alone: KPS says `connectorstream` or `dataPipeline`, or nothing.
     let ours = word.as_str().is_some_and(|word| {
-        kind.name().eq_ignore_ascii_case(word)
-            && !matches!(kind, Kind::Project | Kind::Category | Kind::Function)
+        kind.name().eq_ignore_ascii_case(word) && !matches!(kind, Kind::Project | Kind::Category | Kind::Function)
     });
     if !native && ours && kps::recognise(map) != Some(kind) {
         check.add(
@@ -242,9 +230,7 @@ fn with_form(kind: Kind, native: bool, check: &mut Check) -> Option<(Kind, bool)
 }
 
 fn bad_version(found: &str) -> Diagnostic {
-    Diagnostic::new(Code::BadApiVersion, format!("expected {API_VERSION}"))
-        .at("apiVersion")
-        .found(format!("{found:?}"))
+    Diagnostic::new(Code::BadApiVersion, format!("expected {API_VERSION}")).at("apiVersion").found(format!("{found:?}"))
 }
 
 const METADATA: Shape = Shape::Record(&[
@@ -314,19 +300,14 @@ impl Object {
     /// a native one in the envelope.
     pub fn to_original(&self) -> Value {
         match &self.form {
-            Form::Kps { document, .. } => {
-                Value::Object(kps::write(self.kind, &self.metadata, &self.spec, document))
-            }
+            Form::Kps { document, .. } => Value::Object(kps::write(self.kind, &self.metadata, &self.spec, document)),
             Form::Native => serde_json::to_value(self).unwrap_or_default(),
         }
     }
 
     /// The object in the envelope, without what only the store needs to know of its form.
     pub fn to_native(&self) -> Value {
-        let native = Object {
-            form: Form::Native,
-            ..self.clone()
-        };
+        let native = Object { form: Form::Native, ..self.clone() };
         serde_json::to_value(native).unwrap_or_default()
     }
 
@@ -366,10 +347,8 @@ pub fn write(values: &[Value], syntax: Syntax) -> String {
         (Syntax::Json, [value]) => format!("{value:#}\n"),
         (Syntax::Json, values) => format!("{:#}\n", Value::Array(values.to_vec())),
         (Syntax::Yaml, values) => {
-            let texts: Vec<String> = values
-                .iter()
-                .map(|value| serde_saphyr::to_string(value).unwrap_or_default())
-                .collect();
+            let texts: Vec<String> =
+                values.iter().map(|value| serde_saphyr::to_string(value).unwrap_or_default()).collect();
             texts.join("---\n")
         }
     }

@@ -154,7 +154,8 @@ fn a_change_is_written_into_the_original() {
 
 #[test]
 fn kps_spelling_varies() {
-    let config = one("c.json", r#"{"NAME":"log","ConnectorInstanceId":"i","parameters":{"a":1},"serviceDomainIds":null}"#);
+    let config =
+        one("c.json", r#"{"NAME":"log","ConnectorInstanceId":"i","parameters":{"a":1},"serviceDomainIds":null}"#);
     assert_eq!(config.kind, Kind::Config);
     assert_eq!(config.spec["parameters"]["a"], 1);
     assert_eq!(config.path("parameters.a"), "parameters.a");
@@ -166,7 +167,9 @@ fn kps_spelling_varies() {
     assert_eq!(stream.spec["labels"], json!([{"category": {"uid": "c"}, "value": "v"}]));
     assert_eq!(stream.to_original()["direction"], "Ingress");
     for kind in ["dataPipeline", "datapipeline", "DATAPIPELINE"] {
-        let text = format!("kind: {kind}\nname: p\nproject: x\ninput: {{dataPipeline: q}}\noutput: {{publicCloud: {{type: AWS, service: S3, region: eu, endpointName: b, profile: p}}}}\n");
+        let text = format!(
+            "kind: {kind}\nname: p\nproject: x\ninput: {{dataPipeline: q}}\noutput: {{publicCloud: {{type: AWS, service: S3, region: eu, endpointName: b, profile: p}}}}\n"
+        );
         let pipeline = one("p.yaml", &text);
         assert_eq!(pipeline.spec["inputPipeline"], "q");
         assert_eq!(pipeline.spec["external"]["place"], "publicCloud");
@@ -202,7 +205,8 @@ fn unknown_fields_are_refused_in_native_and_kept_in_kps_documents() {
 #[test]
 fn the_wrong_noun_is_answered() {
     let files: HashMap<String, Vec<u8>> = samples("kps").into_iter().collect();
-    let found = read_documents("connector_class.json", &files["connector_class.json"], Some(Kind::Stream), &none).unwrap_err();
+    let found =
+        read_documents("connector_class.json", &files["connector_class.json"], Some(Kind::Stream), &none).unwrap_err();
     assert_eq!(found[0].code, Code::WrongNoun);
     assert_eq!(found[0].help.as_deref(), Some("ferrule create connectorclass -f connector_class.json"));
     // The slip in the README of the KPS template.
@@ -241,16 +245,27 @@ fn every_kind_goes_there_and_back() {
         (Kind::Category, "{description: d, values: [a, b]}"),
         (Kind::Component, "{version: 0.1.0, digest: 'sha256:00', size: 12, world: source, describes: {name: x}}"),
         (Kind::Grant, "{class: mqtt, allow: [{tcp: 'broker.example:1883'}, {read: /srv}, {tcp: '{broker}'}]}"),
-        (Kind::Class, "{version: '1.0', type: BIDIRECTIONAL, component: mqtt@0.1.0, streamSchema: {type: object}, limits: {memory: 32MiB, callTime: 2s}}"),
+        (
+            Kind::Class,
+            "{version: '1.0', type: BIDIRECTIONAL, component: mqtt@0.1.0, streamSchema: {type: object}, limits: {memory: 32MiB, callTime: 2s}}",
+        ),
         (Kind::Function, "{component: ./f.wasm, args: {a: 1}, argsSchema: true, params: [{name: a, type: string}]}"),
         (Kind::Instance, "{class: mqtt@0.1.0, project: halls, static: {a: [1, 2.5, null]}}"),
         (Kind::Config, "{instance: i, parameters: {level: debug}, serviceDomains: [{uid: x}]}"),
-        (Kind::Stream, "{instance: i, direction: INGRESS, labels: [{category: Measure, value: t}], parameters: {a: {b: c}}, paused: true, limits: {wait: 10s, logLines: 5}}"),
-        (Kind::Pipeline, "{source: i/s, functions: [{name: one, function: jq@1, args: {program: .}}], sink: {class: mqtt, static: {}, config: {a: 1}, parameters: {topic: t}}, routes: {odd: other}, retry: {attempts: 3, age: 1h, backoff: {initial: 100ms, max: 30s}}, onError: drop, batch: {records: 10, bytes: 64KiB, linger: 5ms}, samplingInterval: 1s, paused: false}"),
+        (
+            Kind::Stream,
+            "{instance: i, direction: INGRESS, labels: [{category: Measure, value: t}], parameters: {a: {b: c}}, paused: true, limits: {wait: 10s, logLines: 5}}",
+        ),
+        (
+            Kind::Pipeline,
+            "{source: i/s, functions: [{name: one, function: jq@1, args: {program: .}}], sink: {class: mqtt, static: {}, config: {a: 1}, parameters: {topic: t}}, routes: {odd: other}, retry: {attempts: 3, age: 1h, backoff: {initial: 100ms, max: 30s}}, onError: drop, batch: {records: 10, bytes: 64KiB, linger: 5ms}, samplingInterval: 1s, paused: false}",
+        ),
     ];
     let mut seen = Vec::new();
     for (kind, spec) in documents {
-        let text = format!("apiVersion: {API_VERSION}\nkind: {kind}\nmetadata:\n  name: x\n  namespace: halls\n  uid: u-1\n  labels: {{a: b}}\n  annotations: {{n: m}}\nspec: {spec}\n");
+        let text = format!(
+            "apiVersion: {API_VERSION}\nkind: {kind}\nmetadata:\n  name: x\n  namespace: halls\n  uid: u-1\n  labels: {{a: b}}\n  annotations: {{n: m}}\nspec: {spec}\n"
+        );
         let mut object = one("x.yaml", &text);
         assert_eq!(object.kind, kind);
         let written: Value = serde_saphyr::from_str(&text).unwrap();
@@ -366,7 +381,11 @@ fn broken_files_say_where() {
     let found = wrong("k.json", "{\"name\": 1,\n \"name\": 2}", &[(Code::DuplicateKey, "")]);
     assert_eq!(found[0].position.unwrap().0, 2, "{}", found[0]);
     assert!(found[0].message.contains("`name`"), "{}", found[0]);
-    wrong("k.json", r#"{"name":"a","Name":"b","connectorClassID":"c","projectId":"p"}"#, &[(Code::DuplicateKey, "Name")]);
+    wrong(
+        "k.json",
+        r#"{"name":"a","Name":"b","connectorClassID":"c","projectId":"p"}"#,
+        &[(Code::DuplicateKey, "Name")],
+    );
     wrong("e.yaml", "# nothing\n---\n", &[(Code::NoDocument, "")]);
     wrong("e.json", "", &[(Code::NoDocument, "")]);
     // The document after a broken one is read all the same.
@@ -389,7 +408,8 @@ fn rules_of_one_document_hold() {
     one("c.yaml", &id("category", &long));
     let instance = format!(r#"{{"id":"{long}","name":"i","connectorClassID":"c","projectId":"p"}}"#);
     wrong("i.json", &instance, &[(Code::BadName, "id")]);
-    let class = r#"{"name":"c","connectorVersion":"1","type":"INGRES","yamlData":"x","streamParameterSchema":{"type":7}}"#;
+    let class =
+        r#"{"name":"c","connectorVersion":"1","type":"INGRES","yamlData":"x","streamParameterSchema":{"type":7}}"#;
     let found = wrong("c.json", class, &[(Code::BadValue, "type")]);
     assert_eq!(found[0].help.as_deref(), Some("did you mean INGRESS?"));
     let class = class.replace("INGRES", "INGRESS");
@@ -397,13 +417,22 @@ fn rules_of_one_document_hold() {
     let function = "kind: function\nname: f\nproject: p\nlanguage: ruby\nenvironment: e\nsourceCodePath: f.rb\n";
     wrong("f.yaml", function, &[(Code::BadValue, "language")]);
 
-    let native = |kind: &str, spec: &str| format!("apiVersion: {API_VERSION}\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n");
+    let native = |kind: &str, spec: &str| {
+        format!("apiVersion: {API_VERSION}\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n")
+    };
     wrong("p.yaml", &native("Pipeline", "{sink: s}"), &[(Code::FieldsExclude, "spec")]);
     wrong("p.yaml", &native("Pipeline", "{source: s, inputPipeline: p, sink: s}"), &[(Code::FieldsExclude, "spec")]);
-    wrong("p.yaml", &native("Pipeline", "{source: {parameters: {}}, sink: s}"), &[(Code::FieldsExclude, "spec.source")]);
     wrong(
         "p.yaml",
-        &native("Pipeline", "{source: s, functions: [{name: a, function: f}, {name: a, component: f.wasm, function: f}]}"),
+        &native("Pipeline", "{source: {parameters: {}}, sink: s}"),
+        &[(Code::FieldsExclude, "spec.source")],
+    );
+    wrong(
+        "p.yaml",
+        &native(
+            "Pipeline",
+            "{source: s, functions: [{name: a, function: f}, {name: a, component: f.wasm, function: f}]}",
+        ),
         &[(Code::FieldsExclude, "spec.functions[1]"), (Code::DuplicateName, "spec.functions[1].name")],
     );
     wrong("g.yaml", &native("Grant", "{allow: []}"), &[(Code::FieldsExclude, "spec")]);
@@ -417,14 +446,24 @@ fn rules_of_one_document_hold() {
         ],
     );
     wrong("k.yaml", "kind: Grant\nclass: c\n", &[(Code::MissingField, "metadata")]);
-    wrong("k.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n", &[(Code::BadApiVersion, "apiVersion")]);
+    wrong(
+        "k.yaml",
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: d}\n",
+        &[(Code::BadApiVersion, "apiVersion")],
+    );
     wrong("s.yaml", &native("Stream", "{instance: '', direction: INGRESS}"), &[(Code::BadValue, "spec.instance")]);
-    wrong("c.yaml", &native("Class", "{streamSchema: {$ref: 'https://example.com/x'}}"), &[(Code::RemoteSchema, "spec.streamSchema")]);
+    wrong(
+        "c.yaml",
+        &native("Class", "{streamSchema: {$ref: 'https://example.com/x'}}"),
+        &[(Code::RemoteSchema, "spec.streamSchema")],
+    );
 }
 
 #[test]
 fn variables_are_filled_in_and_missing_ones_named() {
-    let text = format!("apiVersion: {API_VERSION}\nkind: Category\nmetadata: {{name: c}}\nspec: {{values: ['${{env:A}}', '${{env:B:-b}}', '$${{env:C}}', '$A']}}\n");
+    let text = format!(
+        "apiVersion: {API_VERSION}\nkind: Category\nmetadata: {{name: c}}\nspec: {{values: ['${{env:A}}', '${{env:B:-b}}', '$${{env:C}}', '$A']}}\n"
+    );
     let env = |name: &str| (name == "A").then(|| "from-env".to_owned());
     let objects = read_documents("c.yaml", text.as_bytes(), None, &env).unwrap();
     assert_eq!(objects[0].spec["values"], json!(["from-env", "b", "${env:C}", "$A"]));
@@ -436,15 +475,15 @@ fn variables_are_filled_in_and_missing_ones_named() {
 
 #[test]
 fn what_people_write_in_yaml_is_taken_as_meant() {
-    let object = one(
-        "x.yaml",
-        "kind: category\nname: on\ndescription: no\nvalues: ['1', yes, n]\n",
-    );
+    let object = one("x.yaml", "kind: category\nname: on\ndescription: no\nvalues: ['1', yes, n]\n");
     assert_eq!(object.metadata.name, "on");
     assert_eq!(object.spec, json!({"description": "no", "values": ["1", "yes", "n"]}));
     // Lists, as `get -o json` and `-o yaml` give them.
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [object.to_original()]});
-    assert_eq!(one("l.json", &list.to_string()), Object { form: one("l.json", &list.to_string()).form, ..object.clone() });
+    assert_eq!(
+        one("l.json", &list.to_string()),
+        Object { form: one("l.json", &list.to_string()).form, ..object.clone() }
+    );
     assert_eq!(one("l.json", &json!([object.to_original()]).to_string()).spec, object.spec);
     // A byte order mark, and a file without an ending.
     assert_eq!(one("x", "\u{feff}{\"kind\":\"category\",\"name\":\"c\",\"values\":[]}").kind, Kind::Category);
@@ -452,7 +491,9 @@ fn what_people_write_in_yaml_is_taken_as_meant() {
 
 #[test]
 fn a_short_pipeline_is_expanded() {
-    let text = format!("apiVersion: {API_VERSION}\nkind: Pipeline\nmetadata: {{name: hello, namespace: halls}}\nspec:\n  project: halls\n  source: {{class: generator@0.1.0, parameters: {{rate: 1}}, config: {{rate: 2}}, static: {{s: 1}}, labels: {{M: t}}}}\n  functions: [{{component: ./pick.wasm}}, {{function: jq}}, {{function: jq}}]\n  sink: {{component: ./sink.wasm}}\n  routes: {{odd: elsewhere/out}}\n");
+    let text = format!(
+        "apiVersion: {API_VERSION}\nkind: Pipeline\nmetadata: {{name: hello, namespace: halls}}\nspec:\n  project: halls\n  source: {{class: generator@0.1.0, parameters: {{rate: 1}}, config: {{rate: 2}}, static: {{s: 1}}, labels: {{M: t}}}}\n  functions: [{{component: ./pick.wasm}}, {{function: jq}}, {{function: jq}}]\n  sink: {{component: ./sink.wasm}}\n  routes: {{odd: elsewhere/out}}\n"
+    );
     let pipeline = one("h.yaml", &text);
     let spec: PipelineSpec = pipeline.typed().unwrap();
     assert_eq!(spec.step_names(), ["pick", "jq", "jq-2"]);
@@ -483,4 +524,26 @@ fn a_short_pipeline_is_expanded() {
     assert_eq!(spec.functions[0].name.as_deref(), Some("pick"));
     assert_eq!(spec.step_names(), ["pick", "jq", "jq-2"]);
     assert_eq!(expand(objects.clone()).unwrap(), objects);
+}
+
+#[test]
+fn the_examples_of_the_page_are_documents() {
+    let page = include_str!("../../../../docs/documents.md");
+    let mut kinds: Vec<Kind> = page
+        .split("```yaml\n")
+        .skip(1)
+        .map(|part| one("documents.md", part.split("```").next().unwrap()).kind)
+        .collect();
+    kinds.sort();
+    kinds.dedup();
+    let mut all = Kind::ALL;
+    all.sort();
+    assert_eq!(kinds, all, "an example of every kind");
+    for kind in Kind::ALL {
+        let section = page.split(&format!("\n## {kind}\n")).nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        for field in connector::native_fields(kind) {
+            assert!(section.contains(&format!("`{}`", field.name)), "{kind}: {} is explained", field.name);
+        }
+    }
 }

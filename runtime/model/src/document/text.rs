@@ -23,35 +23,36 @@ const DEPTH: usize = 64;
 const DOCUMENTS: usize = 1_000;
 
 /// The values in a file, in order, each with what could be said of it; and how the file is written.
-pub(super) type Values = (Syntax, Vec<Result<Value, Diagnostic>>);
+pub(super) type Values = (Syntax, Vec<Result<Value, Box<Diagnostic>>>);
 
 /// Reads a file. An error in one YAML document does not hide those in the next, as long as the text can be followed.
-pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Values, Diagnostic> {
-    let fail = |code, message: String| Diagnostic::new(code, message).in_document(name);
+pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Values, Box<Diagnostic>> {
+    let fail =
+        |code, message: String, help: &str| Box::new(Diagnostic::new(code, message).in_document(name).help(help));
     if bytes.len() > LARGEST_FILE {
         let message = format!("the file has {} bytes, and {LARGEST_FILE} are allowed", bytes.len());
-        return Err(fail(Code::DocumentTooLarge, message)
-            .help("split the file; data and components do not belong into documents"));
+        return Err(fail(
+            Code::DocumentTooLarge,
+            message,
+            "split the file; data and components do not belong into documents",
+        ));
     }
     let text = match std::str::from_utf8(bytes) {
         Ok(text) => text.strip_prefix('\u{feff}').unwrap_or(text),
         Err(error) => {
             let at = error.valid_up_to();
             let message = format!("byte 0x{:02x} at offset {at} is not UTF-8", bytes[at]);
-            let mut diagnostic = fail(Code::NotUtf8, message).help("save the file as UTF-8");
+            let mut diagnostic = fail(Code::NotUtf8, message, "save the file as UTF-8");
             diagnostic.position = Some(position(&bytes[..at]));
             return Err(diagnostic);
         }
     };
     ROOM.set(LARGEST_TEXT);
-    let (syntax, values) = if is_json(name, text) {
-        (Syntax::Json, json(name, text))
-    } else {
-        (Syntax::Yaml, yaml(name, text))
-    };
+    let (syntax, values) =
+        if is_json(name, text) { (Syntax::Json, json(name, text)) } else { (Syntax::Yaml, yaml(name, text)) };
     if values.len() > DOCUMENTS {
         let message = format!("the file holds more than {DOCUMENTS} documents");
-        return Err(fail(Code::TooComplex, message).help("split the file"));
+        return Err(fail(Code::TooComplex, message, "split the file"));
     }
     Ok((syntax, values))
 }
@@ -76,7 +77,7 @@ fn is_json(name: &str, text: &str) -> bool {
     }
 }
 
-fn json(name: &str, text: &str) -> Vec<Result<Value, Diagnostic>> {
+fn json(name: &str, text: &str) -> Vec<Result<Value, Box<Diagnostic>>> {
     serde_json::Deserializer::from_str(text)
         .into_iter::<Strict>()
         .map(|value| {
@@ -90,7 +91,7 @@ fn json(name: &str, text: &str) -> Vec<Result<Value, Diagnostic>> {
                     (Code::NotJson, text.clone())
                 };
                 let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
-                let mut diagnostic = Diagnostic::new(code, message).in_document(name);
+                let mut diagnostic = Box::new(Diagnostic::new(code, message).in_document(name));
                 let line = u32::try_from(error.line()).unwrap_or(u32::MAX);
                 let column = u32::try_from(error.column()).unwrap_or(u32::MAX);
                 diagnostic.position = (line > 0).then_some((line, column.max(1)));
@@ -100,7 +101,7 @@ fn json(name: &str, text: &str) -> Vec<Result<Value, Diagnostic>> {
         .collect()
 }
 
-fn yaml(name: &str, text: &str) -> Vec<Result<Value, Diagnostic>> {
+fn yaml(name: &str, text: &str) -> Vec<Result<Value, Box<Diagnostic>>> {
     let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_reader_input_bytes: Some(LARGEST_FILE),
@@ -127,7 +128,7 @@ fn yaml(name: &str, text: &str) -> Vec<Result<Value, Diagnostic>> {
         .collect()
 }
 
-fn yaml_error(name: &str, error: &serde_saphyr::Error) -> Diagnostic {
+fn yaml_error(name: &str, error: &serde_saphyr::Error) -> Box<Diagnostic> {
     let text = error.to_string();
     let (code, message) = match error {
         serde_saphyr::Error::DuplicateMappingKey { key, .. } => {
@@ -143,7 +144,7 @@ fn yaml_error(name: &str, error: &serde_saphyr::Error) -> Diagnostic {
             }
         }),
     };
-    let mut diagnostic = Diagnostic::new(code, message).in_document(name);
+    let mut diagnostic = Box::new(Diagnostic::new(code, message).in_document(name));
     diagnostic.position = error.location().map(|location| {
         let bound = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         (bound(location.line()), bound(location.column()))
@@ -172,8 +173,7 @@ fn own_error(text: &str) -> Option<(Code, String)> {
         let key = key.lines().next().unwrap_or(key);
         return Some((Code::DuplicateKey, format!("key {key} occurs twice")));
     }
-    text.contains(GROWS)
-        .then(|| (Code::TooComplex, format!("{GROWS}: more than {LARGEST_TEXT} bytes of text")))
+    text.contains(GROWS).then(|| (Code::TooComplex, format!("{GROWS}: more than {LARGEST_TEXT} bytes of text")))
 }
 
 thread_local! {
@@ -239,9 +239,7 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value)
-            .map(Value::Number)
-            .ok_or_else(|| E::custom("a number that is not finite"))
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number that is not finite"))
     }
 
     fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {

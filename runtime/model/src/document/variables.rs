@@ -47,9 +47,7 @@ fn fill_text(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String,
         }
         out.push_str(&rest[..at]);
         let inner = &rest[at + OPEN.len()..];
-        let end = inner
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(inner.len());
+        let end = inner.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(inner.len());
         let (name, after) = inner.split_at(end);
         let bad = |why: &str| {
             let shown: String = rest[at..].chars().take(40).collect();
