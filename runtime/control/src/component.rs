@@ -128,19 +128,17 @@ fn registered<'a>(
 }
 
 fn missing(wish: &Wish<'_>, why: &str) -> Problem {
-    let name = match wish.component.map(ComponentSource::parse) {
-        Some(ComponentSource::Name { name, .. }) => name,
-        _ => wish.name.to_owned(),
-    };
     let mut message = format!("{}: {why}. ", wish.title);
     if let Some(without) = &wish.without {
         message.push_str(without);
         message.push(' ');
     }
-    message.push_str(&format!(
-        "Build a component and register it under that name (`ferrule register FILE.wasm --name {name}`), \
-         or name a registered one in `component`"
-    ));
+    message.push_str(&match wish.component {
+        Some(_) => "Register that component (`ferrule register FILE.wasm`), or name another in `component`".to_owned(),
+        None => {
+            format!("Build a component and register it for this one (`ferrule register FILE.wasm --for {}`)", wish.name)
+        }
+    });
     Problem::new("ComponentMissing", Code::ComponentMissing, message)
 }
 

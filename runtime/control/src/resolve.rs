@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::component::{Pins, keep_pins, pins_of};
 use crate::connector::class::{Class, is_template};
+use crate::connector::config::Configs;
 use crate::connector::function::Function;
 use crate::connector::instance::Instance;
 use crate::connector::{config, grant, pipeline, stream};
@@ -35,11 +36,12 @@ impl Resolution {
 
 /// Resolves every reference. What cannot be resolved yet is left out and gets a condition that says what is missing.
 pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
+    let configs = Configs::merge(snapshot, site);
     let mut reports = Vec::new();
     let mut streams = pipeline::Streams::new();
     let mut granted = std::collections::HashMap::new();
     for object in snapshot.of(Kind::Stream) {
-        let resolved = stream::resolve(snapshot, site, object).map(|resolved| {
+        let resolved = stream::resolve(snapshot, site, &configs, object).map(|resolved| {
             granted.insert(object.uid().clone(), resolved.granted);
             resolved.wanted
         });
@@ -81,7 +83,7 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
             Kind::Stream | Kind::Pipeline => {}
             Kind::Class => reports.push(class_report(snapshot, site, object)),
             Kind::Function => reports.push(function_report(snapshot, object)),
-            Kind::Instance => reports.push(instance_report(snapshot, site, object)),
+            Kind::Instance => reports.push(instance_report(snapshot, site, &configs, object)),
             Kind::Config => reports.push(simple(object, config::instance_of(snapshot, object).map(drop))),
             Kind::Grant => reports.push(simple(object, grant::read(object).map(drop))),
             Kind::Project | Kind::ServiceDomain | Kind::Category | Kind::Component => {
@@ -204,10 +206,10 @@ fn chosen_report(object: &Object, chosen: Result<Chosen, Problem>) -> Report {
     report
 }
 
-fn instance_report(snapshot: &Snapshot, site: &Site, object: &Object) -> Report {
+fn instance_report(snapshot: &Snapshot, site: &Site, configs: &Configs, object: &Object) -> Report {
     let mut report = blank(object);
     let mut details = Values::new();
-    let resolved = Instance::read(snapshot, site, object).and_then(|mut instance| {
+    let resolved = Instance::read(snapshot, site, configs, object).and_then(|mut instance| {
         let chosen = instance.component(snapshot, None)?;
         Ok((instance, chosen))
     });

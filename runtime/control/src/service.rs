@@ -150,13 +150,23 @@ impl Service {
     }
 
     async fn reconcile(&mut self, listing: Listing) {
+        let version = listing.version;
         self.known =
             listing.objects.iter().map(|object| ((object.kind, object.uid().clone()), object.clone())).collect();
-        let resolution = resolve(&Snapshot::new(listing.objects), &self.options.site);
+        let site = self.options.site.clone();
+        // Thousands of objects take long enough to be felt by what shares the thread.
+        let resolution = tokio::task::spawn_blocking(move || resolve(&Snapshot::new(listing.objects), &site)).await;
+        let resolution = match resolution {
+            Ok(resolution) => resolution,
+            Err(error) => {
+                tracing::error!(%error, "the objects cannot be resolved; what runs goes on");
+                return;
+            }
+        };
         self.applied = self.runner.apply(&resolution.wanted).await;
         self.reports = resolution.reports;
         tracing::debug!(
-            version = %listing.version,
+            %version,
             streams = resolution.wanted.streams.len(),
             pipelines = resolution.wanted.pipelines.len(),
             unable = self.applied.unable.len(),

@@ -7,12 +7,14 @@ use ferrule_model::{Code, Kind, Object, Ref, Uid};
 use serde::de::DeserializeOwned;
 
 use crate::finding::Problem;
+use crate::version;
 
 /// The objects that a resolution looks at. Objects that are being deleted are not in it.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
     objects: HashMap<Kind, Vec<Arc<Object>>>,
     index: HashMap<(Kind, Uid), Arc<Object>>,
+    names: HashMap<(Kind, String), Vec<Arc<Object>>>,
 }
 
 impl Snapshot {
@@ -28,6 +30,10 @@ impl Snapshot {
         // One order, whatever order they came in, so that the same objects always give the same answer.
         for objects in snapshot.objects.values_mut() {
             objects.sort_by(|a, b| (a.name(), a.uid()).cmp(&(b.name(), b.uid())));
+            for object in objects {
+                let key = (object.kind, object.name().to_owned());
+                snapshot.names.entry(key).or_default().push(object.clone());
+            }
         }
         snapshot
     }
@@ -35,6 +41,11 @@ impl Snapshot {
     /// The objects of a kind, by name.
     pub fn of(&self, kind: Kind) -> &[Arc<Object>] {
         self.objects.get(&kind).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The objects of a kind that have this name, by id.
+    pub fn named(&self, kind: Kind, name: &str) -> &[Arc<Object>] {
+        self.names.get(&(kind, name.to_owned())).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// All objects.
@@ -80,10 +91,9 @@ impl Snapshot {
             Ref::Name { parent, name, version } => (parent.as_deref(), name.as_str(), version.as_deref()),
         };
         let named: Vec<_> = self
-            .of(kind)
+            .named(kind, name)
             .iter()
-            .filter(|object| object.name() == name)
-            .filter(|object| version.is_none_or(|version| object.version() == Some(version)))
+            .filter(|object| version.is_none_or(|wanted| object.version().is_some_and(|is| version::same(is, wanted))))
             .filter(|object| {
                 let theirs = self.project(object);
                 // A function of no project is there for all.

@@ -251,7 +251,7 @@ spec: {instance: i, direction: EGRESS}
 ",
         &[
             "class-opcua: Ready=False ComponentMissing: class opcua: no component called opcua is registered",
-            "ferrule register FILE.wasm --name opcua",
+            "ferrule register FILE.wasm --for opcua",
             "instance-i: Ready=False ComponentMissing",
             "stream-s: Ready=False ComponentMissing",
             "(FE0211)",

@@ -12,12 +12,14 @@ use ferrule_model::conditions::types;
 use ferrule_model::{Kind, Object, Truth, Uid};
 use ferrule_store::{MemoryStore, Precondition, Principal, Store, Version};
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 /// Runs nothing, and remembers what it was asked to run.
 #[derive(Default)]
 struct Fake {
     state: Mutex<State>,
+    asked: Notify,
 }
 
 #[derive(Default)]
@@ -36,10 +38,12 @@ impl Fake {
 #[async_trait]
 impl Runner for Fake {
     async fn apply(&self, wanted: &Wanted) -> Applied {
-        self.state(|state| {
+        let again = self.state(|state| {
             state.applied.push(wanted.clone());
-            Applied { unable: HashMap::new(), again: state.again }
-        })
+            state.again
+        });
+        self.asked.notify_waiters();
+        Applied { unable: HashMap::new(), again }
     }
 
     async fn observe(&self) -> Observed {
@@ -233,9 +237,12 @@ async fn what_could_not_be_applied_is_tried_again() {
     rig.done(&created).await;
     let before = rig.fake.state(|state| state.applied.len());
     let tried = async {
-        while rig.fake.state(|state| state.applied.len()) < before + 2 {
-            tokio::task::yield_now().await;
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        loop {
+            let asked = rig.fake.asked.notified();
+            if rig.fake.state(|state| state.applied.len()) >= before + 2 {
+                break;
+            }
+            asked.await;
         }
     };
     timeout(Duration::from_secs(20), tried).await.unwrap();

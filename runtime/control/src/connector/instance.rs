@@ -5,7 +5,8 @@ use ferrule_model::{Kind, Object, Ref};
 use serde_json::Value;
 
 use super::class::Class;
-use super::{config, parameters};
+use super::config::Configs;
+use super::parameters;
 use crate::component::{Pins, pins_of};
 use crate::finding::Problem;
 use crate::site::Site;
@@ -24,14 +25,19 @@ pub(crate) struct Instance<'a> {
 }
 
 impl<'a> Instance<'a> {
-    pub(crate) fn read(snapshot: &'a Snapshot, site: &Site, object: &'a Object) -> Result<Self, Problem> {
+    pub(crate) fn read(
+        snapshot: &'a Snapshot,
+        site: &Site,
+        configs: &Configs,
+        object: &'a Object,
+    ) -> Result<Self, Problem> {
         let spec: InstanceSpec = spec(object)?;
         if let Some(project @ Ref::Uid(_)) = &spec.project {
             snapshot.find(Kind::Project, project, "")?;
         }
         let mut pins = pins_of(object);
         let class = Class::read(class_of(snapshot, &spec.class, &mut pins)?, site)?;
-        let config = config::merged(snapshot, site, object);
+        let config = configs.of(object.uid());
         Ok(Self { object, spec, class, config, pins })
     }
 

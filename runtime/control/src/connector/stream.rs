@@ -4,6 +4,7 @@ use ferrule_model::connector::{StreamDirection, StreamSpec};
 use ferrule_model::{Code, Kind, Object};
 use serde_json::{Value, json};
 
+use super::config::Configs;
 use super::grant::{self, Asker};
 use super::{instance::Instance, parameters};
 use crate::finding::{Finding, Problem};
@@ -18,11 +19,16 @@ pub(crate) struct Resolved {
     pub(crate) granted: Finding,
 }
 
-pub(crate) fn resolve(snapshot: &Snapshot, site: &Site, object: &Object) -> Result<Resolved, Problem> {
+pub(crate) fn resolve(
+    snapshot: &Snapshot,
+    site: &Site,
+    configs: &Configs,
+    object: &Object,
+) -> Result<Resolved, Problem> {
     let read: StreamSpec = spec(object)?;
     let project = snapshot.project(object);
     let instance = snapshot.find(Kind::Instance, &read.instance, &project)?;
-    let mut instance = Instance::read(snapshot, site, instance).map_err(|problem| Problem {
+    let mut instance = Instance::read(snapshot, site, configs, instance).map_err(|problem| Problem {
         message: format!("instance {}: {}", instance.name(), problem.message),
         ..problem
     })?;

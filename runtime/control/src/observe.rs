@@ -1,0 +1,227 @@
+//! From what the flow tells of itself to conditions and facts.
+
+use ferrule_flow::{FlowSnapshot, GuestSnapshot, PipelineSnapshot, StreamSnapshot, StreamState};
+use ferrule_model::component::Direction;
+use ferrule_model::conditions::types;
+use ferrule_model::{Kind, Truth};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::finding::Finding;
+use crate::runner::{Observation, Observed};
+
+/// The condition type that says whether the outside system of an ingress stream gives again what was not settled.
+const REPLAYABLE: &str = "Replayable";
+
+pub(crate) fn observe(snapshot: &FlowSnapshot) -> Observed {
+    let streams = snapshot.streams.values().map(|seen| ((Kind::Stream, seen.uid.clone()), stream(seen)));
+    let pipelines = snapshot.pipelines.values().map(|seen| ((Kind::Pipeline, seen.uid.clone()), pipeline(seen)));
+    streams.chain(pipelines).collect()
+}
+
+fn stream(seen: &StreamSnapshot) -> Observation {
+    let guest = &seen.guest;
+    let mut findings = vec![ready(guest)];
+    findings.extend(health(guest));
+    findings.extend(refused(guest));
+    if guest.state == StreamState::Held {
+        findings.push(drained(seen.unsettled));
+    }
+    if let (Direction::Ingress, Some(replayable)) = (seen.direction, seen.replayable) {
+        findings.push(if replayable {
+            Finding::new(REPLAYABLE, true, "Replayable", "what is not settled is given again")
+        } else {
+            let message = "the outside system does not give again what was taken in and not delivered: it is lost if this process dies";
+            Finding::new(REPLAYABLE, false, "NotReplayable", message)
+        });
+    }
+    let mut facts = guest_facts(guest);
+    if let Some(replayable) = seen.replayable {
+        facts.insert("replayable".to_owned(), replayable.into());
+    }
+    let counters = json!({
+        "records": seen.records, "bytes": seen.bytes,
+        "recordsPerSecond": rate(seen.records_per_second), "bytesPerSecond": rate(seen.bytes_per_second),
+        "unsettled": seen.unsettled, "refusals": guest.refusals, "memoryBytes": guest.memory_bytes,
+    });
+    Observation { findings, facts, counters }
+}
+
+fn pipeline(seen: &PipelineSnapshot) -> Observation {
+    let detail = seen.detail.clone();
+    let mut findings = vec![match seen.state {
+        "running" => Finding::new(types::READY, true, "Running", detail),
+        "paused" => Finding::new(types::READY, true, "Paused", detail),
+        "waiting" => Finding::new(types::READY, false, "Waiting", detail),
+        _ => Finding::new(types::READY, false, "Stopped", detail),
+    }];
+    if seen.state == "paused" {
+        findings.push(drained(seen.in_flight));
+    }
+    findings.extend(seen.steps.iter().find_map(|(_, step)| refused(step)));
+    let mut facts = Map::new();
+    facts.insert("state".to_owned(), seen.state.into());
+    facts.insert("restarts".to_owned(), seen.restarts.into());
+    if let Some(error) = &seen.last_error {
+        facts.insert("lastError".to_owned(), json!({"message": error}));
+    }
+    let steps: Map<_, _> =
+        seen.steps.iter().map(|(name, step)| (name.clone(), Value::Object(guest_facts(step)))).collect();
+    if !steps.is_empty() {
+        facts.insert("stepStates".to_owned(), Value::Object(steps));
+    }
+    let counters = json!({
+        "lag": seen.lag, "inFlight": seen.in_flight, "delivered": seen.delivered, "deliveredBytes": seen.delivered_bytes,
+        "filtered": seen.filtered, "dead": seen.dead, "dropped": seen.dropped, "retried": seen.retried,
+        "recordsPerSecond": rate(seen.records_per_second), "bytesPerSecond": rate(seen.bytes_per_second),
+    });
+    Observation { findings, facts, counters }
+}
+
+fn ready(guest: &GuestSnapshot) -> Finding {
+    let (truth, reason) = match guest.state {
+        StreamState::Starting => (Truth::Unknown, "Starting"),
+        StreamState::Opening => (Truth::Unknown, "Opening"),
+        StreamState::Running => (Truth::True, "Running"),
+        StreamState::Held => (Truth::True, "Paused"),
+        StreamState::NoPipeline => (Truth::False, "NoPipeline"),
+        StreamState::BackingOff => (Truth::False, "BackingOff"),
+        StreamState::Failed => (Truth::False, "Failed"),
+        StreamState::Stopped => (Truth::False, "Stopped"),
+    };
+    let error = guest.last_error.as_deref().filter(|_| truth == Truth::False);
+    let message = if guest.detail.is_empty() { error.unwrap_or_default() } else { &guest.detail };
+    Finding::new(types::READY, truth, reason, message)
+}
+
+fn health(guest: &GuestSnapshot) -> Option<Finding> {
+    let health = guest.health.as_ref()?;
+    let reason = if health.healthy { "Healthy" } else { "Unhealthy" };
+    Some(Finding::new(types::HEALTHY, health.healthy, reason, health.message.clone()))
+}
+
+fn refused(guest: &GuestSnapshot) -> Option<Finding> {
+    let refusal = guest.last_refusal.as_ref()?;
+    Some(Finding::new(types::REFUSED, true, "Refused", format!("{}\n{}", refusal.message, refusal.remedy)))
+}
+
+fn drained(left: u64) -> Finding {
+    match left {
+        0 => Finding::new(types::DRAINED, true, "Drained", "nothing is in flight"),
+        _ => Finding::new(types::DRAINED, false, "Draining", "records are in flight"),
+    }
+}
+
+fn guest_facts(guest: &GuestSnapshot) -> Map<String, Value> {
+    let mut facts = Map::new();
+    facts.insert("state".to_owned(), guest.state.as_str().into());
+    facts.insert("since".to_owned(), time(guest.since_ms));
+    facts.insert("restarts".to_owned(), guest.restarts.into());
+    if let Some(error) = &guest.last_error {
+        let at = guest.last_error_ms.map_or(Value::Null, time);
+        facts.insert("lastError".to_owned(), json!({"message": error, "time": at}));
+    }
+    if !guest.alerts.is_empty() {
+        let alerts = guest.alerts.iter().map(|(name, alert)| {
+            let severity = format!("{:?}", alert.severity).to_lowercase();
+            (name.clone(), json!({"severity": severity, "message": alert.message}))
+        });
+        facts.insert("alerts".to_owned(), Value::Object(alerts.collect()));
+    }
+    facts
+}
+
+fn time(milliseconds: i64) -> Value {
+    Timestamp::from_millisecond(milliseconds).map_or(Value::Null, |time| time.to_string().into())
+}
+
+/// One decimal: more would differ at every look.
+fn rate(per_second: f64) -> Value {
+    json!((per_second * 10.0).round() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use ferrule_host::{Health, Refusal};
+    use ferrule_model::Uid;
+
+    use super::*;
+
+    fn guest(state: StreamState) -> GuestSnapshot {
+        GuestSnapshot {
+            component: "sha256:1".into(),
+            state,
+            detail: String::new(),
+            since_ms: 0,
+            health: None,
+            alerts: Default::default(),
+            restarts: 3,
+            last_error: Some("broken pipe".into()),
+            last_error_ms: Some(1_000),
+            refusals: 0,
+            last_refusal: None,
+            allowed: Vec::new(),
+            memory_bytes: 1,
+            metrics: Vec::new(),
+        }
+    }
+
+    fn seen(guest: GuestSnapshot) -> StreamSnapshot {
+        StreamSnapshot {
+            uid: Uid::from("s"),
+            name: "s".into(),
+            direction: Direction::Ingress,
+            guest,
+            records: 10,
+            bytes: 100,
+            records_per_second: 1.234,
+            bytes_per_second: 12.0,
+            replayable: Some(false),
+            unsettled: 0,
+            revision: 1,
+        }
+    }
+
+    fn finding<'a>(observation: &'a Observation, kind: &str) -> Option<&'a Finding> {
+        observation.findings.iter().find(|finding| finding.kind == kind)
+    }
+
+    #[test]
+    fn states_become_conditions() {
+        for (state, truth, reason, message) in [
+            (StreamState::Opening, Truth::Unknown, "Opening", ""),
+            (StreamState::Running, Truth::True, "Running", ""),
+            (StreamState::Held, Truth::True, "Paused", ""),
+            (StreamState::BackingOff, Truth::False, "BackingOff", "broken pipe"),
+            (StreamState::Failed, Truth::False, "Failed", "broken pipe"),
+        ] {
+            let observation = stream(&seen(guest(state)));
+            let ready = finding(&observation, types::READY).unwrap();
+            assert_eq!((ready.status, ready.reason.as_str(), ready.message.as_str()), (truth, reason, message));
+            assert_eq!(finding(&observation, types::DRAINED).is_some(), state == StreamState::Held);
+            assert_eq!(observation.facts["restarts"], 3);
+            assert_eq!(observation.facts["lastError"]["time"], "1970-01-01T00:00:01Z");
+            assert_eq!(observation.counters["recordsPerSecond"], 1.2);
+            assert!(finding(&observation, REPLAYABLE).unwrap().message.contains("lost"));
+        }
+    }
+
+    #[test]
+    fn what_the_guest_says_and_what_it_was_refused_is_shown() {
+        let mut says = guest(StreamState::Running);
+        says.health = Some(Health { healthy: false, message: "next attempt in 4 s".into() });
+        says.last_refusal = Some(Refusal {
+            guest: "s".into(),
+            kind: "tcp".into(),
+            host: "h".into(),
+            address: None,
+            port: 1,
+            message: "s may not connect to h:1".into(),
+            remedy: "grant it".into(),
+        });
+        let observation = stream(&seen(says));
+        let health = finding(&observation, types::HEALTHY).unwrap();
+        assert_eq!((health.status, health.message.as_str()), (Truth::False, "next attempt in 4 s"));
+        assert_eq!(finding(&observation, types::REFUSED).unwrap().message, "s may not connect to h:1\ngrant it");
+    }
+}

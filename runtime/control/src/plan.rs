@@ -1,0 +1,197 @@
+//! From what is wanted, with its components at hand, to the flow's plan.
+
+use ferrule_flow::backoff::BackoffPolicy;
+use ferrule_flow::plan::{
+    BatchPlan, ComponentRef, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, StepPlan, StreamPlan,
+};
+use ferrule_host::Limits as HostLimits;
+use ferrule_model::component::Direction;
+use ferrule_model::connector::{self, BatchLimits, Limits, Retry, StreamDirection};
+
+use crate::wanted::{WantedPipeline, WantedStream};
+
+pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef) -> StreamPlan {
+    let direction = match wanted.direction {
+        StreamDirection::Ingress => Direction::Ingress,
+        StreamDirection::Egress => Direction::Egress,
+    };
+    let guest = GuestPlan {
+        component,
+        class: wanted.component.class.clone(),
+        static_parameters: wanted.static_parameters.to_string(),
+        config: wanted.config.to_string(),
+        parameters: wanted.parameters.to_string(),
+        abilities: wanted.abilities.clone(),
+        limits: limits(&wanted.limits),
+    };
+    let mut plan = StreamPlan::new(wanted.uid.clone(), wanted.name.clone(), direction, guest);
+    plan.held = wanted.paused;
+    plan.revision = revision(&wanted.revision);
+    plan
+}
+
+/// `components` are those of the steps, in order.
+pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRef>) -> PipelinePlan {
+    let steps = wanted.steps.iter().zip(components).map(|(step, component)| StepPlan {
+        name: step.name.clone(),
+        guest: GuestPlan {
+            component,
+            class: step.component.class.clone(),
+            static_parameters: "{}".to_owned(),
+            config: "{}".to_owned(),
+            parameters: step.args.to_string(),
+            abilities: step.abilities.clone(),
+            limits: limits(&step.limits),
+        },
+    });
+    PipelinePlan {
+        uid: wanted.uid.clone(),
+        name: wanted.name.clone(),
+        sources: wanted.sources.clone(),
+        steps: steps.collect(),
+        sink: wanted.sink.clone(),
+        routes: wanted.routes.clone(),
+        batch: batch(&wanted.batch),
+        retry: retry(&wanted.retry),
+        on_error: match wanted.on_error {
+            connector::OnError::DeadLetter => OnError::DeadLetter,
+            connector::OnError::Drop => OnError::Drop,
+        },
+        sampling: wanted.sampling.unwrap_or_default(),
+        held: wanted.paused,
+        revision: revision(&wanted.revision),
+    }
+}
+
+fn revision(text: &str) -> Revision {
+    Revision(u64::from_str_radix(text, 16).unwrap_or_default())
+}
+
+fn limits(wanted: &Limits) -> HostLimits {
+    let mut limits = HostLimits::default();
+    if let Some(memory) = wanted.memory {
+        limits.memory_bytes = usize::try_from(memory.0).unwrap_or(usize::MAX);
+    }
+    if let Some(time) = wanted.call_time {
+        limits.call_time = time.0;
+    }
+    if let Some(wait) = wanted.wait {
+        limits.wait = wait.0;
+    }
+    if let Some(lines) = wanted.log_lines {
+        limits.log_lines_per_second = lines;
+    }
+    limits
+}
+
+fn batch(wanted: &BatchLimits) -> BatchPlan {
+    let mut batch = BatchPlan::default();
+    if let Some(records) = wanted.records {
+        batch.records = records;
+        batch.window = batch.window.max(records);
+    }
+    if let Some(bytes) = wanted.bytes {
+        batch.bytes = bytes.0;
+    }
+    if let Some(linger) = wanted.linger {
+        batch.linger = linger.0;
+    }
+    batch
+}
+
+fn retry(wanted: &Retry) -> RetryPlan {
+    let mut backoff = BackoffPolicy::default();
+    let wait = wanted.backoff.unwrap_or_default();
+    if let Some(first) = wait.initial {
+        backoff.first = first.0;
+    }
+    backoff.longest = wait.max.map_or(backoff.longest, |longest| longest.0).max(backoff.first);
+    RetryPlan { attempts: wanted.attempts, age: wanted.age.map(|age| age.0), backoff }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use async_trait::async_trait;
+    use ferrule_flow::guest::{Artifact, Guest};
+    use ferrule_host::{CallError, Observer};
+    use ferrule_model::component::Description;
+    use ferrule_model::quantity::{Size, Span};
+    use serde_json::json;
+
+    use super::*;
+    use crate::wanted::{Chosen, WantedStep};
+
+    struct Fake(Description);
+
+    #[async_trait]
+    impl Artifact for Fake {
+        fn digest(&self) -> &str {
+            "sha256:1"
+        }
+
+        fn description(&self) -> &Description {
+            &self.0
+        }
+
+        async fn instantiate(&self, _: &str, _: &GuestPlan, _: Arc<dyn Observer>) -> Result<Box<dyn Guest>, CallError> {
+            Err(CallError::Malformed { call: "open", problem: "nothing runs here".into() })
+        }
+    }
+
+    fn chosen() -> Chosen {
+        Chosen {
+            digest: "sha256:1".into(),
+            name: "sieve".into(),
+            version: String::new(),
+            description: Arc::default(),
+            class: "sieve".into(),
+        }
+    }
+
+    #[test]
+    fn a_pipeline_keeps_what_its_document_says() {
+        let limits =
+            Limits { memory: Some(Size(1 << 20)), call_time: Some(Span(Duration::from_secs(1))), ..Limits::default() };
+        let step = WantedStep {
+            name: "sieve".into(),
+            component: chosen(),
+            args: json!({"over": 3}),
+            abilities: Vec::new(),
+            limits,
+        };
+        let wanted = WantedPipeline {
+            uid: "p".into(),
+            name: "p".into(),
+            sources: vec!["a".into(), "b".into()],
+            steps: vec![step],
+            sink: "s".into(),
+            routes: [("high".to_owned(), "t".into())].into_iter().collect(),
+            retry: Retry {
+                attempts: Some(5),
+                age: None,
+                backoff: Some(connector::Backoff { initial: Some(Span(Duration::from_secs(60))), max: None }),
+            },
+            on_error: connector::OnError::Drop,
+            batch: BatchLimits { records: Some(9_000), bytes: None, linger: Some(Span(Duration::from_millis(5))) },
+            sampling: Some(Duration::from_millis(250)),
+            paused: true,
+            revision: "00000000000000ff".into(),
+        };
+        let plan = pipeline_plan(&wanted, vec![ComponentRef::new(Arc::new(Fake(Description::default())))]);
+        assert_eq!(plan.sources, wanted.sources);
+        assert_eq!(plan.steps[0].guest.parameters, r#"{"over":3}"#);
+        assert_eq!(plan.steps[0].guest.limits.memory_bytes, 1 << 20);
+        assert_eq!(plan.steps[0].guest.limits.call_time, Duration::from_secs(1));
+        assert_eq!(plan.steps[0].guest.limits.wait, HostLimits::default().wait);
+        assert_eq!((plan.batch.records, plan.batch.linger), (9_000, Duration::from_millis(5)));
+        assert!(plan.batch.window >= plan.batch.records, "a batch fits the window");
+        assert_eq!(plan.retry.attempts, Some(5));
+        assert_eq!(plan.retry.backoff.first, Duration::from_secs(60));
+        assert!(plan.retry.backoff.longest >= plan.retry.backoff.first);
+        assert_eq!((plan.on_error, plan.sampling, plan.held), (OnError::Drop, Duration::from_millis(250), true));
+        assert_eq!(plan.revision.0, 255);
+    }
+}
