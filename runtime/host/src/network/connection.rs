@@ -1,4 +1,4 @@
-//! Connections, and connections being made. Reading goes straight to the socket; nothing is read ahead of the guest.
+//! Connections, and connections being made. At most one chunk is read ahead of the guest, and only when it asks for readiness.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -41,7 +41,7 @@ impl Connection {
 
     pub(crate) fn take_input(&mut self) -> wasmtime::Result<DynInputStream> {
         let half = self.input.take().ok_or_else(|| wasmtime::format_err!("`connection.input` was called twice"))?;
-        Ok(Box::new(Input(Some(half))))
+        Ok(Box::new(Input { half: Some(half), ahead: Bytes::new(), error: None }))
     }
 
     pub(crate) fn take_output(&mut self) -> wasmtime::Result<DynOutputStream> {
@@ -95,31 +95,49 @@ impl Drop for Connecting {
     }
 }
 
-/// Bytes from the peer; nothing once it ended.
-struct Input(Option<OwnedReadHalf>);
+/// Bytes from the peer. It is ready only when there are bytes or the end: readiness of the socket alone may be stale, and a
+/// guest woken by it would return from its call with nothing.
+struct Input {
+    half: Option<OwnedReadHalf>,
+    /// What was found when readiness was asked for, not yet read by the guest.
+    ahead: Bytes,
+    error: Option<io::Error>,
+}
+
+impl Input {
+    /// Takes what the socket has, at most `size` bytes; nothing when it has nothing now.
+    fn take(&mut self, size: usize) -> Bytes {
+        let Some(half) = &self.half else { return Bytes::new() };
+        let mut bytes = BytesMut::with_capacity(size);
+        let answer = half.try_read_buf(&mut (&mut bytes).limit(size));
+        match answer {
+            Ok(0) => self.half = None,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
+                self.half = None;
+                self.error = Some(error);
+            }
+        }
+        bytes.freeze()
+    }
+}
 
 impl InputStream for Input {
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
-        let half = self.0.as_ref().ok_or(StreamError::Closed)?;
+        let size = size.min(CHUNK);
         if size == 0 {
             return Ok(Bytes::new());
         }
-        let mut bytes = BytesMut::with_capacity(size.min(CHUNK));
-        let answer = {
-            let mut limited = (&mut bytes).limit(size.min(CHUNK));
-            half.try_read_buf(&mut limited)
-        };
-        match answer {
-            Ok(0) => {
-                self.0 = None;
-                Err(StreamError::Closed)
-            }
-            Ok(_) => Ok(bytes.freeze()),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Bytes::new()),
-            Err(error) => {
-                self.0 = None;
-                Err(StreamError::LastOperationFailed(error.into()))
-            }
+        if !self.ahead.is_empty() {
+            return Ok(self.ahead.split_to(size.min(self.ahead.len())));
+        }
+        let bytes = self.take(size);
+        match self.error.take() {
+            _ if !bytes.is_empty() => Ok(bytes),
+            Some(error) => Err(StreamError::LastOperationFailed(error.into())),
+            None if self.half.is_none() => Err(StreamError::Closed),
+            None => Ok(bytes),
         }
     }
 }
@@ -127,9 +145,12 @@ impl InputStream for Input {
 #[async_trait::async_trait]
 impl Pollable for Input {
     async fn ready(&mut self) {
-        if let Some(half) = &self.0 {
-            // An error shows at the next read.
+        while self.ahead.is_empty()
+            && let Some(half) = &self.half
+        {
+            // An error of the socket shows at the read.
             let _ = half.readable().await;
+            self.ahead = self.take(CHUNK);
         }
     }
 }
