@@ -178,6 +178,8 @@ pub struct StreamStatus {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// The name of its instance.
+    pub instance: String,
     /// `ingress` or `egress`.
     pub direction: String,
     /// The class, as `name@version`.

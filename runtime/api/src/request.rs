@@ -48,7 +48,7 @@ pub struct Application {
     pub prune: bool,
     /// A name for these documents as a whole, for `prune`.
     pub set: Option<String>,
-    /// The namespace of objects that name none.
+    /// The namespace of objects that name none; none: they stay without.
     pub namespace: Option<String>,
     /// Values for `${env:NAME}`: see [`environment_of`].
     pub environment: BTreeMap<String, String>,
@@ -96,7 +96,7 @@ pub struct Deletion {
     pub kind: Option<Kind>,
     /// Names or uids.
     pub names: Vec<String>,
-    /// None: `default`.
+    /// None: any.
     pub namespace: Option<String>,
     /// Also what needs them.
     pub cascade: bool,
@@ -150,7 +150,7 @@ pub struct StatusQuery {
 pub struct Tail {
     /// A stream, a pipeline or `PIPELINE/STEP`.
     pub target: String,
-    /// None: `default`.
+    /// None: any.
     pub namespace: Option<String>,
     /// Ends after so many records.
     pub limit: Option<u64>,
@@ -161,7 +161,7 @@ pub struct Tail {
 pub struct LogQuery {
     /// A stream, a pipeline or `PIPELINE/STEP`; none: all.
     pub target: Option<String>,
-    /// None: `default`.
+    /// None: any.
     pub namespace: Option<String>,
     /// Go on with new lines.
     pub follow: bool,
@@ -174,7 +174,7 @@ pub struct LogQuery {
 pub struct Trial {
     /// The pipeline.
     pub pipeline: String,
-    /// None: `default`.
+    /// None: any.
     pub namespace: Option<String>,
     /// The record.
     pub record: Record,
@@ -185,7 +185,7 @@ pub struct Trial {
 pub struct DeadLetterQuery {
     /// None: of all pipelines.
     pub pipeline: Option<String>,
-    /// None: `default`.
+    /// None: any.
     pub namespace: Option<String>,
     /// At most so many.
     pub limit: Option<u64>,
@@ -217,6 +217,6 @@ pub struct Control {
     pub kind: Option<Kind>,
     /// Names or uids.
     pub names: Vec<String>,
-    /// None: `default`.
+    /// None: any.
     pub namespace: Option<String>,
 }

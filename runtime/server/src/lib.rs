@@ -1,1 +1,31 @@
-//! Placeholder while the workspace is laid out.
+//! Wires the parts of the platform; owns start-up and shutdown.
+//!
+//! [`Server::start`] opens a data folder, starts what is stored in it and opens the doors. `ferrule serve` runs one until it
+//! is asked to stop; `ferrule run` and tests run one in their own process and reach it by [`Server::platform`].
+
+mod apply;
+mod check;
+mod dead_letters;
+mod delete;
+mod error;
+mod folder;
+mod get;
+mod listen;
+mod metrics;
+mod notes;
+mod options;
+mod platform;
+mod read;
+mod register;
+mod registry;
+mod reports;
+mod server;
+pub mod shutdown;
+mod steer;
+pub mod telemetry;
+mod world;
+
+pub use error::StartError;
+pub use options::{METRICS_ADDRESS, Options, STOP_DEADLINE, socket_in};
+pub use registry::Registry;
+pub use server::Server;

@@ -76,6 +76,20 @@ impl fmt::Display for RecordId {
     }
 }
 
+/// The text is no record id.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no record id; one has 32 hexadecimal digits")]
+pub struct NotARecordId(String);
+
+impl std::str::FromStr for RecordId {
+    type Err = NotARecordId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let id = Uuid::try_parse(text).map_err(|_| NotARecordId(text.to_owned()))?;
+        Ok(Self(id.into_bytes()))
+    }
+}
+
 impl fmt::Debug for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)

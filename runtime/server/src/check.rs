@@ -1,0 +1,222 @@
+//! What is wrong with objects that a document alone cannot show: parameters against schemas, references against what there
+//! is, and what the components themselves say.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use ferrule_control::{Resolution, Site, resolve};
+use ferrule_host::Component;
+use ferrule_model::check as model;
+use ferrule_model::component::Problem;
+use ferrule_model::conditions::types;
+use ferrule_model::connector::{ConfigSpec, FunctionSpec, InstanceSpec, PipelineSpec, StreamSpec, Values};
+use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Truth};
+use serde_json::Value;
+
+use crate::apply::Planned;
+use crate::platform::Inner;
+use crate::world::World;
+
+/// Checks the planned objects among all others as they would be. Errors keep anything from being written; what is only not
+/// there yet is a warning.
+pub(crate) async fn check(
+    inner: &Inner,
+    after: &World,
+    planned: &[Planned],
+    components: &HashMap<String, Component>,
+) -> Vec<Diagnostic> {
+    let check = Check { inner, after, planned, components, resolution: resolve(&after.snapshot(), &Site::default()) };
+    let mut found = Vec::new();
+    for planned in planned {
+        let place = |diagnostic: Diagnostic| diagnostic.in_document(&planned.document);
+        let own: Vec<_> = model::check(&planned.object, after).into_iter().map(place).collect();
+        // One cause, one message: what cannot be resolved is not said again where the fields themselves are wrong.
+        if !own.iter().any(Diagnostic::is_error) {
+            found.extend(check.findings(&planned.object).map(place));
+        }
+        found.extend(own);
+    }
+    if !found.iter().any(Diagnostic::is_error) {
+        found.extend(check.guests().await);
+    }
+    found
+}
+
+struct Check<'a> {
+    inner: &'a Inner,
+    after: &'a World,
+    planned: &'a [Planned],
+    components: &'a HashMap<String, Component>,
+    resolution: Resolution,
+}
+
+impl Check<'_> {
+    /// What the resolution says of the object, as far as it is no matter of schemas, which are checked here with paths.
+    fn findings(&self, object: &Object) -> Option<Diagnostic> {
+        let report = self.resolution.report(object.kind, object.uid())?;
+        let finding = report
+            .findings
+            .iter()
+            .find(|finding| finding.status == Truth::False && finding.kind == types::RESOLVED)
+            .or_else(|| report.findings.iter().find(|finding| finding.status == Truth::False && finding.kind == types::READY))?;
+        // The text of a problem ends in its code.
+        let (message, code) = finding.message.rsplit_once(" (")?;
+        let code: Code = code.strip_suffix(')')?.parse().ok()?;
+        let diagnostic = Diagnostic::new(code, format!("{}: {message}", object.title()));
+        match code {
+            Code::BadParameters | Code::BadSchema => None,
+            Code::DirectionNotAllowed
+            | Code::ServiceDomainTooOld
+            | Code::WrongWorld
+            | Code::PipelineLoop
+            | Code::Ambiguous
+            | Code::WrongType
+            | Code::BadGrantEntry => Some(diagnostic),
+            // It may come yet; until then the object's conditions say so.
+            _ => Some(diagnostic.as_warning()),
+        }
+    }
+
+    /// Has the components check the values that their sessions would get.
+    async fn guests(&self) -> Vec<Diagnostic> {
+        let mut found = Vec::new();
+        for stream in self.streams_concerned() {
+            let Some(component) = self.component(&stream).await else { continue };
+            let Some(instance) = self.after.instance_of(&stream) else { continue };
+            let (Ok(read), Ok(of_instance)) = (stream.typed::<StreamSpec>(), instance.typed::<InstanceSpec>()) else {
+                continue;
+            };
+            let (config, configs) = self.config_of(&instance);
+            let texts = [
+                Value::Object(of_instance.static_parameters).to_string(),
+                Value::Object(config).to_string(),
+                Value::Object(read.parameters).to_string(),
+            ];
+            let problems = match component.validate(&texts[0], &texts[1], &texts[2]).await {
+                Ok(problems) => problems,
+                Err(error) => {
+                    found.push(guest_failed(&component, &error).in_document(self.document(&stream)));
+                    continue;
+                }
+            };
+            for problem in problems {
+                let (object, member) = match problem.scope.as_str() {
+                    "static" => (&instance, "static"),
+                    "config" => (self.config_with(&configs, &problem.path).unwrap_or(&instance), "parameters"),
+                    _ => (&stream, "parameters"),
+                };
+                found.push(self.told(object, member, &component, &problem));
+            }
+        }
+        for planned in self.planned.iter().filter(|planned| planned.object.kind == Kind::Pipeline) {
+            let object = &planned.object;
+            let Ok(spec) = object.typed::<PipelineSpec>() else { continue };
+            for (i, step) in spec.functions.iter().enumerate() {
+                let Some(function) = step.function.as_ref().and_then(|name| self.function(name, object)) else { continue };
+                let (Ok(read), Some(component)) = (function.typed::<FunctionSpec>(), self.component(&function).await) else {
+                    continue;
+                };
+                let args = Value::Object(with_args(read.args, &step.args)).to_string();
+                let member = format!("functions[{i}].args");
+                match component.validate("{}", "{}", &args).await {
+                    Ok(problems) => {
+                        found.extend(problems.iter().map(|problem| self.told(object, &member, &component, problem)));
+                    }
+                    Err(error) => found.push(guest_failed(&component, &error).in_document(self.document(object))),
+                }
+            }
+        }
+        found
+    }
+
+    /// The planned streams, and those whose instance or config is planned.
+    fn streams_concerned(&self) -> Vec<Arc<Object>> {
+        let is_planned = |object: &Object| {
+            self.planned.iter().any(|planned| planned.object.kind == object.kind && planned.object.uid() == object.uid())
+        };
+        let concerned = |stream: &&Arc<Object>| {
+            is_planned(stream)
+                || self.after.instance_of(stream).is_some_and(|instance| {
+                    is_planned(&instance) || self.config_of(&instance).1.iter().any(|config| is_planned(config))
+                })
+        };
+        self.after.of_kind(Kind::Stream).filter(concerned).cloned().collect()
+    }
+
+    /// The config in force for an instance, and the objects it is merged from, in order.
+    fn config_of(&self, instance: &Object) -> (Values, Vec<Arc<Object>>) {
+        let mut merged = Values::new();
+        let mut from = Vec::new();
+        for config in self.after.of_kind(Kind::Config) {
+            let of = self.after.instance_of(config);
+            if !of.is_some_and(|of| of.uid() == instance.uid()) {
+                continue;
+            }
+            if let Ok(spec) = config.typed::<ConfigSpec>() {
+                merged.extend(spec.parameters);
+                from.push(config.clone());
+            }
+        }
+        (merged, from)
+    }
+
+    /// The config that a value came from: the last that has it.
+    fn config_with<'a>(&self, configs: &'a [Arc<Object>], pointer: &str) -> Option<&'a Arc<Object>> {
+        let member = pointer.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let has = |config: &&Arc<Object>| config.spec.get("parameters").is_some_and(|values| values.get(member).is_some());
+        configs.iter().rev().find(has).or(configs.last())
+    }
+
+    /// What the component says is wrong with values of the object.
+    fn told(&self, object: &Object, member: &str, component: &Component, problem: &Problem) -> Diagnostic {
+        let name = &component.description().name;
+        model::guest_problem(object, member, problem)
+            .in_document(self.document(object))
+            .help(format!("`ferrule inspect {name}` shows what the component takes"))
+    }
+
+    /// What messages call the object's document; the object itself if its document is not one of this call.
+    fn document(&self, object: &Object) -> String {
+        let is_it = |planned: &&Planned| planned.object.kind == object.kind && planned.object.uid() == object.uid();
+        self.planned.iter().find(is_it).map_or_else(|| object.title(), |planned| planned.document.clone())
+    }
+
+    fn function(&self, reference: &Ref, pipeline: &Object) -> Option<Arc<Object>> {
+        self.after.resolve(Kind::Function, reference, pipeline)
+    }
+
+    /// The digest of the component that was chosen for an instance, stream or function.
+    fn digest(&self, object: &Object) -> Option<&str> {
+        let report = self.resolution.report(object.kind, object.uid())?;
+        report.details.pointer("/component/digest").and_then(Value::as_str)
+    }
+
+    async fn component(&self, object: &Object) -> Option<Component> {
+        let digest = self.digest(object)?;
+        match self.components.get(digest) {
+            Some(component) => Some(component.clone()),
+            // A file that is broken is a condition of the stream, not an error of this document.
+            None => self.inner.registry.component(digest).await.ok(),
+        }
+    }
+}
+
+fn with_args(mut under: Values, over: &Values) -> Values {
+    under.extend(over.iter().map(|(name, value)| (name.clone(), value.clone())));
+    under
+}
+
+fn guest_failed(component: &Component, error: &ferrule_host::CallError) -> Diagnostic {
+    use ferrule_host::CallError;
+    let code = match error {
+        CallError::Trap { .. } | CallError::Gone(_) => Code::Trap,
+        CallError::TimedOut { .. } => Code::TimedOut,
+        CallError::Limit { .. } => Code::LimitReached,
+        CallError::Malformed { .. } => Code::Malformed,
+        _ => Code::GuestFailed,
+    };
+    let name = &component.description().name;
+    Diagnostic::new(code, format!("component {name} cannot check its parameters: {error}"))
+        .help("this is a defect of the component; tell its author, or register another version")
+}
+

@@ -1,0 +1,75 @@
+//! Why a server does not start.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use ferrule_host::HostError;
+use ferrule_store::StoreError;
+
+/// Why a server does not start. The text says what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// A folder or file of the data folder cannot be made or read.
+    #[error("{what} {} is not usable: {source}", path.display())]
+    Folder {
+        /// What it is.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The data folder was written by a newer release.
+    #[error(
+        "the data folder {} was written by a newer release (format {found}; this one knows up to {known}); use that release, or another folder",
+        path.display()
+    )]
+    NewerFolder {
+        /// The data folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that this release knows.
+        known: u32,
+    },
+    /// The store does not open. It is locked while another server uses the data folder.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The engine does not start.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address} for {purpose}: {source}; {help}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What for.
+        purpose: &'static str,
+        /// What the system says.
+        source: io::Error,
+        /// What to do about it.
+        help: &'static str,
+    },
+    /// The socket cannot be made.
+    #[error("cannot listen on the socket {}: {source}", path.display())]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The path does not fit in a socket's address.
+    #[error(
+        "the socket's path {} is too long ({} bytes; the system takes {limit}); name a shorter one with --socket",
+        path.display(),
+        path.as_os_str().len()
+    )]
+    SocketPath {
+        /// The path.
+        path: PathBuf,
+        /// How many bytes it may have.
+        limit: usize,
+    },
+}

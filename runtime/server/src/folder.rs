@@ -1,0 +1,140 @@
+//! The data folder: what is where, and in which format.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::error::StartError;
+
+/// The format of the folder as a whole. It grows when what is in it moves or changes meaning.
+const FORMAT: u32 = 1;
+
+/// What is where in the data folder.
+///
+/// ```text
+/// format             the format of this folder, a number
+/// store.redb         desired and observed state (its lock keeps a second server out)
+/// components/        the files that were registered, by digest
+/// components/compiled/   their compiled forms; may be deleted at any time
+/// dead-letters.log   records given up, and why
+/// ferrule.sock       where the command line finds the server
+/// ```
+#[derive(Debug, Clone)]
+pub(crate) struct DataFolder {
+    root: PathBuf,
+}
+
+impl DataFolder {
+    /// Makes the folder, readable by its owner alone, or checks that this release understands it.
+    pub(crate) fn open(root: &Path) -> Result<Self, StartError> {
+        let failed = |what, path: &Path| {
+            let path = path.to_owned();
+            move |source| StartError::Folder { what, path, source }
+        };
+        make(root).map_err(failed("the data folder", root))?;
+        let folder = Self { root: root.to_owned() };
+        let format = folder.root.join("format");
+        match fs::read_to_string(&format) {
+            Ok(text) => {
+                let found: u32 = text.trim().parse().map_err(|_| {
+                    failed("the format file", &format)(io::Error::new(io::ErrorKind::InvalidData, "not a number"))
+                })?;
+                if found > FORMAT {
+                    return Err(StartError::NewerFolder { path: folder.root, found, known: FORMAT });
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                write_durably(&format, format!("{FORMAT}\n").as_bytes())
+                    .map_err(failed("the format file", &format))?;
+            }
+            Err(error) => return Err(failed("the format file", &format)(error)),
+        }
+        for part in [folder.components(), folder.compiled()] {
+            make(&part).map_err(failed("the folder", &part))?;
+        }
+        Ok(folder)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn store(&self) -> PathBuf {
+        self.root.join("store.redb")
+    }
+
+    pub(crate) fn components(&self) -> PathBuf {
+        self.root.join("components")
+    }
+
+    pub(crate) fn compiled(&self) -> PathBuf {
+        self.root.join("components").join("compiled")
+    }
+
+    pub(crate) fn dead_letters(&self) -> PathBuf {
+        self.root.join("dead-letters.log")
+    }
+}
+
+/// Compiled forms are machine code that is run as it is, so nobody else may write here.
+fn make(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mode = fs::metadata(path)?.permissions().mode();
+    if mode & 0o022 != 0 {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("others may write to it (mode {:o}); run chmod go-w on it", mode & 0o777),
+        ));
+    }
+    Ok(())
+}
+
+/// Writes a file so that after a crash there is all of it or nothing: beside its place, flushed, then renamed.
+pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or_else(|| io::Error::other("the path has no folder"))?;
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.part", std::process::id()));
+    let beside = folder.join(name);
+    let written = (|| {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        fs::File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        // What is left of the attempt; that it stays behind is no worse than the error being reported.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_once_and_a_newer_one_refused() {
+        let place = tempfile::tempdir().unwrap();
+        let root = place.path().join("a/b");
+        let folder = DataFolder::open(&root).unwrap();
+        assert!(folder.compiled().is_dir());
+        assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
+        DataFolder::open(&root).unwrap();
+
+        fs::write(root.join("format"), "2\n").unwrap();
+        let error = DataFolder::open(&root).unwrap_err();
+        assert!(matches!(error, StartError::NewerFolder { found: 2, .. }), "{error}");
+        fs::write(root.join("format"), "?").unwrap();
+        assert!(DataFolder::open(&root).unwrap_err().to_string().contains("not a number"));
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_to_is_refused() {
+        let place = tempfile::tempdir().unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = DataFolder::open(place.path()).unwrap_err();
+        assert!(error.to_string().contains("chmod go-w"), "{error}");
+    }
+}

@@ -1,0 +1,149 @@
+//! The doors: gRPC on the Unix socket and, if wanted, on TCP; metrics over HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use ferrule_api::grpc::{self, Access};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Server as Grpc;
+use tonic_health::server::{HealthReporter, health_reporter};
+
+use crate::error::StartError;
+use crate::options::Options;
+use crate::platform::Inner;
+
+/// The longest path that fits in a socket's address on Linux and, shorter, on macOS.
+const SOCKET_PATH_LIMIT: usize = if cfg!(target_os = "macos") { 103 } else { 107 };
+
+/// The open doors.
+pub(crate) struct Doors {
+    pub(crate) grpc_address: Option<SocketAddr>,
+    pub(crate) metrics_address: Option<SocketAddr>,
+    pub(crate) health: HealthReporter,
+    tasks: JoinSet<()>,
+}
+
+/// Listeners that are bound and not served yet, so that a port in use is known before anything runs.
+pub(crate) struct Bound {
+    unix: Option<UnixListener>,
+    tcp: Option<TcpListener>,
+    http: Option<TcpListener>,
+    metrics_address: Option<SocketAddr>,
+}
+
+impl Bound {
+    pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+}
+
+/// Binds all listeners. The store's lock must be held: a socket file that is there was left by a server that is gone.
+pub(crate) async fn bind(options: &Options) -> Result<Bound, StartError> {
+    let unix = options.socket.as_deref().map(bind_socket).transpose()?;
+    let tcp = match options.listen {
+        Some(address) => Some(bind_tcp(address, "gRPC", "name another address with --listen").await?),
+        None => None,
+    };
+    let http = match options.metrics {
+        Some(address) => {
+            let help = "name another address with --metrics, or serve none with --no-metrics";
+            Some(bind_tcp(address, "metrics", help).await?)
+        }
+        None => None,
+    };
+    let metrics_address = http.as_ref().and_then(|listener| listener.local_addr().ok());
+    Ok(Bound { unix, tcp, http, metrics_address })
+}
+
+fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
+    let failed = |source| StartError::Socket { path: path.to_owned(), source };
+    if path.as_os_str().len() > SOCKET_PATH_LIMIT {
+        return Err(StartError::SocketPath { path: path.to_owned(), limit: SOCKET_PATH_LIMIT });
+    }
+    match std::fs::symlink_metadata(path) {
+        Ok(found) => {
+            use std::os::unix::fs::FileTypeExt as _;
+            if !found.file_type().is_socket() {
+                return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "something else is there")));
+            }
+            std::fs::remove_file(path).map_err(failed)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    // Whoever may connect may do everything: the owner alone.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+async fn bind_tcp(address: SocketAddr, purpose: &'static str, help: &'static str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, purpose, source, help })
+}
+
+/// Serves until `stop`.
+pub(crate) fn serve(bound: Bound, access: Arc<dyn Access>, inner: Arc<Inner>, stop: &CancellationToken) -> Doors {
+    let (health, health_service) = health_reporter();
+    let mut tasks = JoinSet::new();
+    let router = Grpc::builder()
+        .http2_max_header_list_size(1024 * 1024)
+        .add_service(grpc::service(access))
+        .add_service(health_service);
+    if let Some(listener) = bound.unix {
+        let serving = router
+            .clone()
+            .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.clone().cancelled_owned());
+        tasks.spawn(async move { report("the Unix socket", serving.await) });
+    }
+    let mut grpc_address = None;
+    if let Some(listener) = bound.tcp {
+        grpc_address = listener.local_addr().ok();
+        let serving =
+            router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        tasks.spawn(async move { report("gRPC over TCP", serving.await) });
+    }
+    if let Some(listener) = bound.http {
+        let routes = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/healthz", get(|| async { "ok\n" }))
+            .with_state(inner);
+        let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
+        tasks.spawn(async move { report("HTTP", serving.await) });
+    }
+    Doors { grpc_address, metrics_address: bound.metrics_address, health, tasks }
+}
+
+impl Doors {
+    /// Waits until all doors are closed; those that are not by then are shut.
+    pub(crate) async fn closed(mut self, within: std::time::Duration) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(within, all).await.is_err() {
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+fn report<E: std::fmt::Display>(door: &str, ended: Result<(), E>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "{door} is no longer served");
+    }
+}
+
+async fn metrics(State(inner): State<Arc<Inner>>) -> Response {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    match inner.metrics().await {
+        Ok(text) => ([(header::CONTENT_TYPE, OPEN_METRICS)], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+    }
+}

@@ -1,0 +1,249 @@
+//! Numbers for Prometheus, taken when they are asked for.
+//!
+//! `docs/metrics.md` lists every name; a test compares the list with this file's.
+
+use std::fmt;
+
+use ferrule_api::report::{PipelineStatus, StatusReport, StreamStatus};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+/// What a guest counted or measured.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct GuestNumber {
+    /// As the guest named it.
+    pub(crate) name: String,
+    /// The stream or step, as `project/instance/stream` or `project/pipeline/step`.
+    pub(crate) guest: String,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) value: Number,
+}
+
+/// A sample.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Number {
+    /// Only grows.
+    Counter(u64),
+    /// Goes up and down.
+    Gauge(f64),
+}
+
+/// All samples of one name.
+#[derive(Debug, Clone, PartialEq)]
+struct Family {
+    /// Without the suffix `_total`, which the encoder adds to counters.
+    name: String,
+    help: &'static str,
+    samples: Vec<(Vec<(String, String)>, Number)>,
+}
+
+/// The numbers about the server as a whole.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct ServerNumbers {
+    pub(crate) dead_letters: u64,
+    pub(crate) dead_letter_bytes: u64,
+    pub(crate) components: u64,
+}
+
+/// The text that `/metrics` answers.
+pub(crate) fn render(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Numbers(families(report, guests, server))));
+    let mut text = String::new();
+    prometheus_client::encoding::text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Numbers(Vec<Family>);
+
+impl Collector for Numbers {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        for family in &self.0 {
+            let Some((_, first)) = family.samples.first() else { continue };
+            let kind = match first {
+                Number::Counter(_) => MetricType::Counter,
+                Number::Gauge(_) => MetricType::Gauge,
+            };
+            let mut metric = encoder.encode_descriptor(&family.name, family.help, None, kind)?;
+            for (labels, number) in &family.samples {
+                let sample = metric.encode_family(labels)?;
+                match number {
+                    Number::Counter(value) => ConstCounter::new(*value).encode(sample)?,
+                    Number::Gauge(value) => ConstGauge::new(*value).encode(sample)?,
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+type OfStream = (&'static str, &'static str, fn(&StreamStatus) -> Number);
+type OfPipeline = (&'static str, &'static str, fn(&PipelineStatus) -> Number);
+
+const STREAMS: &[OfStream] = &[
+    ("ferrule_stream_up", "Whether the session is open (1) or not (0)", |s| up(s.state == "running")),
+    ("ferrule_stream_healthy", "Whether the guest says that its work goes well (1) or not (0)", |s| {
+        up(s.health == "healthy")
+    }),
+    ("ferrule_stream_records", "Records that went through", |s| Number::Counter(s.records)),
+    ("ferrule_stream_bytes", "Bytes of payload, key and headers that went through", |s| Number::Counter(s.bytes)),
+    ("ferrule_stream_restarts", "Sessions opened again after a failure", |s| Number::Counter(s.restarts)),
+    ("ferrule_stream_refusals", "Times the guest reached for what it was not granted", |s| {
+        Number::Counter(s.refusals)
+    }),
+    ("ferrule_stream_memory_bytes", "Linear memory that the guest holds", |s| gauge(s.memory_bytes)),
+    ("ferrule_stream_log_lines_suppressed", "Lines of log over the rate, counted and not kept", |s| {
+        Number::Counter(s.suppressed_log_lines)
+    }),
+];
+
+const PIPELINES: &[OfPipeline] = &[
+    ("ferrule_pipeline_up", "Whether the pipeline runs (1) or not (0)", |p| up(p.state == "running")),
+    ("ferrule_pipeline_delivered", "Records that the sink has", |p| Number::Counter(p.delivered)),
+    ("ferrule_pipeline_filtered", "Records that a function dropped", |p| Number::Counter(p.filtered)),
+    ("ferrule_pipeline_dead_lettered", "Records given up and kept", |p| Number::Counter(p.dead_lettered)),
+    ("ferrule_pipeline_dropped", "Records given up and not kept", |p| Number::Counter(p.dropped)),
+    ("ferrule_pipeline_retried", "Attempts to deliver after the first", |p| Number::Counter(p.retried)),
+    ("ferrule_pipeline_restarts", "Functions opened again after a failure", |p| Number::Counter(p.restarts)),
+    ("ferrule_pipeline_lag", "Records in the log that the pipeline has not taken yet", |p| gauge(p.lag)),
+    ("ferrule_pipeline_in_flight", "Records taken and without outcome", |p| gauge(p.in_flight)),
+];
+
+const SERVER: &[(&str, &str)] = &[
+    ("ferrule_build_info", "Always 1; the version is in the label"),
+    ("ferrule_dead_letters", "Dead letters that are kept"),
+    ("ferrule_dead_letter_bytes", "Bytes that they take on the disk"),
+    ("ferrule_components", "Components that are registered"),
+];
+
+fn up(holds: bool) -> Number {
+    gauge(u64::from(holds))
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float; counts beyond 2^53 need no last digit")]
+fn gauge(value: u64) -> Number {
+    Number::Gauge(value as f64)
+}
+
+fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers) -> Vec<Family> {
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let values = [
+        (vec![label("version", env!("CARGO_PKG_VERSION"))], Number::Gauge(1.0)),
+        (Vec::new(), gauge(server.dead_letters)),
+        (Vec::new(), gauge(server.dead_letter_bytes)),
+        (Vec::new(), gauge(server.components)),
+    ];
+    let mut all: Vec<Family> = SERVER
+        .iter()
+        .zip(values)
+        .map(|((name, help), sample)| Family { name: (*name).to_owned(), help, samples: vec![sample] })
+        .collect();
+    for (name, help, number) in STREAMS {
+        let samples = report.streams.iter().map(|stream| {
+            let labels = vec![
+                label("namespace", &stream.namespace),
+                label("instance", &stream.instance),
+                label("stream", &stream.name),
+                label("direction", &stream.direction),
+            ];
+            (labels, number(stream))
+        });
+        all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
+    }
+    for (name, help, number) in PIPELINES {
+        let samples = report.pipelines.iter().map(|pipeline| {
+            let labels = vec![label("namespace", &pipeline.namespace), label("pipeline", &pipeline.name)];
+            (labels, number(pipeline))
+        });
+        all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
+    }
+    all.extend(of_guests(guests));
+    all
+}
+
+/// Numbers of one name stay together, as the format wants it. A name that one guest counts and another measures becomes
+/// two: nothing that guests do may break the page.
+fn of_guests(guests: &[GuestNumber]) -> Vec<Family> {
+    let mut families: Vec<Family> = Vec::new();
+    for guest in guests {
+        let (suffix, kind) = match guest.value {
+            Number::Counter(_) => ("", true),
+            Number::Gauge(_) => ("_value", false),
+        };
+        let clash = guests
+            .iter()
+            .any(|other| other.name == guest.name && matches!(other.value, Number::Counter(_)) != kind);
+        let name = format!("ferrule_guest_{}{}", guest.name, if clash { suffix } else { "" });
+        let mut labels = vec![("guest".to_owned(), guest.guest.clone())];
+        labels.extend(guest.labels.iter().filter(|(name, _)| name != "guest").cloned());
+        match families.iter_mut().find(|family| family.name == name) {
+            Some(family) => family.samples.push((labels, guest.value)),
+            None => families.push(Family { name, help: "Reported by the guest", samples: vec![(labels, guest.value)] }),
+        }
+    }
+    families
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> StatusReport {
+        let stream = StreamStatus {
+            name: "in\"1".to_owned(),
+            instance: "hall".to_owned(),
+            direction: "ingress".to_owned(),
+            state: "running".to_owned(),
+            records: 7,
+            ..StreamStatus::default()
+        };
+        let pipeline = PipelineStatus { name: "p".to_owned(), lag: 3, delivered: 4, ..PipelineStatus::default() };
+        StatusReport { streams: vec![stream], pipelines: vec![pipeline], time_ms: 0 }
+    }
+
+    #[test]
+    fn the_page_has_all_numbers_and_odd_names_do_not_break_it() {
+        let number = |name: &str, value| GuestNumber {
+            name: name.to_owned(),
+            guest: "hall/in".to_owned(),
+            labels: vec![("topic".to_owned(), "a\nb".to_owned())],
+            value,
+        };
+        let guests = [
+            number("messages", Number::Counter(1)),
+            number("lag", Number::Gauge(0.5)),
+            number("messages", Number::Gauge(2.0)),
+        ];
+        let text = render(&report(), &guests, ServerNumbers { dead_letters: 2, ..ServerNumbers::default() }).unwrap();
+        for line in [
+            r#"ferrule_stream_records_total{namespace="",instance="hall",stream="in\"1",direction="ingress"} 7"#,
+            r#"ferrule_stream_up{namespace="",instance="hall",stream="in\"1",direction="ingress"} 1.0"#,
+            r#"ferrule_pipeline_lag{namespace="",pipeline="p"} 3.0"#,
+            r#"ferrule_pipeline_delivered_total{namespace="",pipeline="p"} 4"#,
+            r#"ferrule_guest_messages_total{guest="hall/in",topic="a\nb"} 1"#,
+            r#"ferrule_guest_messages_value{guest="hall/in",topic="a\nb"} 2.0"#,
+            r#"ferrule_guest_lag{guest="hall/in",topic="a\nb"} 0.5"#,
+            "ferrule_dead_letters 2.0",
+            "# TYPE ferrule_stream_records counter",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn every_name_is_documented() {
+        let page = include_str!("../../../docs/metrics.md");
+        for family in families(&report(), &[], ServerNumbers::default()) {
+            let suffix = if matches!(family.samples[0].1, Number::Counter(_)) { "_total" } else { "" };
+            let entry = format!("`{}{suffix}`", family.name);
+            assert!(page.contains(&entry), "docs/metrics.md does not list {entry}");
+            assert!(page.contains(family.help), "docs/metrics.md does not explain {entry} as the page does: {}", family.help);
+        }
+    }
+}

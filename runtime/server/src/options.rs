@@ -1,0 +1,58 @@
+//! How a server is set up. Nothing here is read from the environment: whoever starts a server decides.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where `/metrics` and `/healthz` are served unless told otherwise.
+pub const METRICS_ADDRESS: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+
+/// How long a stop waits for what is in flight.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How a server is set up.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Everything the server keeps is in this folder. It is made if it is not there.
+    pub data_folder: PathBuf,
+    /// The Unix socket that the command line talks to; none: it is reached in this process only.
+    pub socket: Option<PathBuf>,
+    /// Also serve gRPC on this TCP address. There is no authentication: bind it to the loopback, or guard it.
+    pub listen: Option<SocketAddr>,
+    /// Where `/metrics` and `/healthz` are served; none: not at all. Port 0: a free one, see [`crate::Server::metrics_address`].
+    pub metrics: Option<SocketAddr>,
+    /// Components that come with the product: `.wasm` files, or folders of them. They are registered at the start.
+    pub shipped: Vec<PathBuf>,
+    /// How long [`crate::Server::stop`] waits for what is in flight.
+    pub stop_deadline: Duration,
+    /// How the WebAssembly engine is set up.
+    pub engine: ferrule_host::EngineOptions,
+}
+
+impl Options {
+    /// A server as `ferrule serve` starts it: socket `ferrule.sock` in the data folder, metrics on [`METRICS_ADDRESS`].
+    pub fn new(data_folder: impl Into<PathBuf>) -> Self {
+        let data_folder = data_folder.into();
+        Self {
+            socket: Some(socket_in(&data_folder)),
+            listen: None,
+            metrics: Some(METRICS_ADDRESS),
+            shipped: Vec::new(),
+            stop_deadline: STOP_DEADLINE,
+            engine: ferrule_host::EngineOptions::default(),
+            data_folder,
+        }
+    }
+
+    /// A server within another program, as `ferrule run` and tests use it: reached in this process only, no metrics.
+    pub fn embedded(data_folder: impl Into<PathBuf>) -> Self {
+        Self { socket: None, metrics: None, ..Self::new(data_folder) }
+    }
+}
+
+/// The socket of the server that keeps its data in `folder`, unless it was told otherwise.
+#[must_use]
+pub fn socket_in(folder: &Path) -> PathBuf {
+    folder.join("ferrule.sock")
+}

@@ -1,0 +1,8 @@
+//! The server as a caller sees it, over a Unix socket in a folder of its own.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod components;
+mod house;
+mod objects;
+mod running;
+mod start;
