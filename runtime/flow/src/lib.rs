@@ -1,1 +1,46 @@
-//! Placeholder while the workspace is laid out.
+//! Records from ingress to egress: sources, functions, sinks, delivery, retry and dead letters.
+//!
+//! Start with [`plan`], what should run, and [`Flow`], which runs it. A stream has one task (`source`, `sink`), a pipeline has
+//! one (`pipeline`) and one more for its functions; what is written when, and what becomes of a record, is decided in
+//! [`delivery`], which knows no clock and does no I/O. `acks` says when a source is settled. Guests are reached through
+//! [`guest`], so that all of it is tested without WebAssembly.
+
+mod acks;
+pub mod backoff;
+mod dead_letter;
+pub mod delivery;
+mod error;
+mod flow;
+mod functions;
+pub mod guest;
+mod inbox;
+mod letters;
+mod logs;
+mod lot;
+mod meter;
+mod pipeline;
+mod pipeline_shared;
+pub mod plan;
+mod progress;
+mod session;
+mod shared;
+mod sink;
+mod snapshot;
+mod source;
+mod tail;
+mod trial;
+
+pub use acks::PIPELINES_PER_STREAM;
+pub use dead_letter::{DeadLetter, DeadLetters, MemoryDeadLetters};
+pub use error::FlowError;
+pub use flow::{Flow, FlowOptions};
+pub use logs::{LogFeed, LogLine};
+pub use plan::Plan;
+pub use snapshot::{Alert, FlowSnapshot, GuestMetric, GuestSnapshot, PipelineSnapshot, StreamSnapshot, StreamState};
+pub use tail::{TailRecord, TailTarget};
+pub use trial::{TrialOutput, TrialStep};
+
+#[cfg(test)]
+mod fakes;
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,7 @@ async fn reads_in_order<L: Log>(log: &L) -> Result<(), LogError> {
     let Guarantees { ordered, .. } = log.guarantees();
     assert!(ordered, "the suite is about logs that keep the order");
     let mut reader = log.reader(&stream, StartAt::Latest).await?;
+    assert_eq!(reader.position(), 0);
     assert_eq!(log.append(&stream, batch(&["a", "b"])?).await?.first_offset, 0);
     assert_eq!(log.append(&stream, batch(&["c"])?).await?.first_offset, 2);
     assert_eq!(reader.lag(), 3);

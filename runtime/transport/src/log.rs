@@ -174,6 +174,9 @@ pub trait LogReader: Send {
     /// The reader is done with what the cursor says; it never goes back.
     fn commit(&mut self, cursor: &Cursor);
 
+    /// The offset of the next record to be read.
+    fn position(&self) -> u64;
+
     /// How many records wait to be read.
     fn lag(&self) -> u64;
 }

@@ -303,6 +303,10 @@ impl LogReader for Reader {
         self.stream.room.notify_waiters();
     }
 
+    fn position(&self) -> u64 {
+        self.next
+    }
+
     fn lag(&self) -> u64 {
         lock(&self.stream.state).next_offset.saturating_sub(self.next)
     }

@@ -1,0 +1,70 @@
+//! Records that were given up, with the reason.
+
+use std::sync::{Mutex, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use ferrule_model::ids::Uid;
+use ferrule_model::record::{RecordAddress, RecordId};
+
+/// A record that was given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The record's id.
+    pub id: RecordId,
+    /// Where the record that it came of was taken in; none if it never came into the log.
+    pub address: Option<RecordAddress>,
+    /// The stream it came from.
+    pub stream: Uid,
+    /// The pipeline that gave it up; none if the stream itself did.
+    pub pipeline: Option<Uid>,
+    /// The pipeline's name, or the stream's.
+    pub pipeline_name: String,
+    /// The step or sink that it was given up at.
+    pub step: String,
+    /// The digest of the component there; empty if none was involved.
+    pub component: String,
+    /// Why.
+    pub reason: String,
+    /// How often it was offered.
+    pub attempts: u32,
+    /// When, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// Event time in nanoseconds since 1970, where it has one.
+    pub timestamp_ns: Option<i64>,
+    /// Its content, as the step or sink was given it; cut to its head where `truncated` says so.
+    pub payload: Bytes,
+    /// Its key.
+    pub key: Bytes,
+    /// Its headers, encoded as in the contract.
+    pub headers: Bytes,
+    /// How many bytes of payload were cut off.
+    pub truncated: u64,
+}
+
+/// Keeps dead letters durably.
+#[async_trait]
+pub trait DeadLetters: Send + Sync {
+    /// Stores the letters; when it answers `Ok`, they survive the end of the machine. An error says why not, and the flow tries
+    /// again: until then the records are not settled.
+    async fn store(&self, letters: Vec<DeadLetter>) -> Result<(), String>;
+}
+
+/// Dead letters in memory, for tests and for `ferrule run` without a data folder.
+#[derive(Debug, Default)]
+pub struct MemoryDeadLetters(Mutex<Vec<DeadLetter>>);
+
+impl MemoryDeadLetters {
+    /// What was stored.
+    pub fn letters(&self) -> Vec<DeadLetter> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[async_trait]
+impl DeadLetters for MemoryDeadLetters {
+    async fn store(&self, letters: Vec<DeadLetter>) -> Result<(), String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(letters);
+        Ok(())
+    }
+}

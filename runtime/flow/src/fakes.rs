@@ -1,0 +1,359 @@
+//! Scripted guests and a small harness, so that the flow is tested without WebAssembly.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use ferrule_host::{
+    CallError, Configured, GuestError, GuestErrorKind, Observer, Opened, PullLimits, Pulled, Session,
+};
+use ferrule_model::component::{Description, Direction};
+use ferrule_model::record::{Batch, BatchBuilder, Outcomes, Postponement, RecordRef, Rejection, Transformed};
+use ferrule_transport::{Bounds, MemoryLog};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::backoff::BackoffPolicy;
+use crate::guest::{Artifact, Guest, Waker};
+use crate::plan::{ComponentRef, GuestPlan, PipelinePlan, Plan, StepPlan, StreamPlan};
+use crate::{Flow, FlowOptions, FlowSnapshot, MemoryDeadLetters, PipelineSnapshot, StreamSnapshot};
+
+pub(crate) fn trap() -> CallError {
+    CallError::Trap { call: "test", reason: "scripted".into() }
+}
+
+pub(crate) fn guest_error(kind: GuestErrorKind) -> CallError {
+    CallError::Guest(GuestError { kind, message: "scripted".into() })
+}
+
+/// The world outside that a fake guest reaches, and its script.
+#[derive(Default)]
+pub(crate) struct World {
+    /// A source: what waits to be taken, as key and payload.
+    pub(crate) upstream: Mutex<VecDeque<(String, String)>>,
+    /// A source: what was given and not settled, by token; given again to the next session.
+    pub(crate) unsettled: Mutex<VecDeque<(u64, (String, String))>>,
+    pub(crate) settled: AtomicU64,
+    /// A sink: what it has.
+    pub(crate) delivered: Mutex<Vec<String>>,
+    /// Calls of each kind.
+    pub(crate) opened: AtomicU32,
+    pub(crate) closed: AtomicU32,
+    pub(crate) configured: Mutex<Vec<String>>,
+    pub(crate) pulls_held: AtomicU32,
+    pub(crate) idles: AtomicU32,
+    pub(crate) writes: AtomicU32,
+    /// Errors that the next opens, writes answer with.
+    pub(crate) open_errors: Mutex<VecDeque<CallError>>,
+    pub(crate) write_errors: Mutex<VecDeque<CallError>>,
+    /// Payloads that break the guest, that it rejects, and that it asks to retry so many times.
+    pub(crate) poison: Mutex<BTreeSet<String>>,
+    pub(crate) rejects: Mutex<BTreeSet<String>>,
+    pub(crate) retries: Mutex<Vec<(String, u32)>>,
+    /// A sink: answers later, from `idle`.
+    pub(crate) lazy: bool,
+    /// A sink: answers nothing while set.
+    pub(crate) stuck: Mutex<bool>,
+    pub(crate) changed: Notify,
+}
+
+impl World {
+    pub(crate) fn publish(&self, records: impl IntoIterator<Item = (String, String)>) {
+        self.upstream.lock().unwrap().extend(records);
+        self.changed.notify_waiters();
+    }
+
+    pub(crate) fn delivered(&self) -> Vec<String> {
+        self.delivered.lock().unwrap().clone()
+    }
+
+    pub(crate) fn settled(&self) -> u64 {
+        self.settled.load(SeqCst)
+    }
+}
+
+type Function = Arc<dyn Fn(&Batch) -> Result<Transformed, CallError> + Send + Sync>;
+
+#[derive(Clone)]
+pub(crate) enum Behaviour {
+    Source,
+    Sink,
+    Function(Function),
+}
+
+/// A fake component.
+pub(crate) struct Fake {
+    pub(crate) digest: String,
+    description: Description,
+    pub(crate) world: Arc<World>,
+    behaviour: Behaviour,
+}
+
+impl Fake {
+    pub(crate) fn plan(digest: &str, world: &Arc<World>, behaviour: Behaviour) -> GuestPlan {
+        Self::plan_with_routes(digest, world, behaviour, &[])
+    }
+
+    pub(crate) fn plan_with_routes(digest: &str, world: &Arc<World>, behaviour: Behaviour, routes: &[&str]) -> GuestPlan {
+        let description = Description {
+            name: digest.to_owned(),
+            routes: routes.iter().map(ToString::to_string).collect(),
+            ..Description::default()
+        };
+        let fake = Self { digest: digest.to_owned(), description, world: world.clone(), behaviour };
+        GuestPlan::new(ComponentRef::new(Arc::new(fake)))
+    }
+}
+
+#[async_trait]
+impl Artifact for Fake {
+    fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn instantiate(&self, _: &str, _: &GuestPlan, _: Arc<dyn Observer>) -> Result<Box<dyn Guest>, CallError> {
+        Ok(Box::new(FakeGuest {
+            world: self.world.clone(),
+            behaviour: self.behaviour.clone(),
+            wake: Arc::default(),
+            next_token: 0,
+            in_flight: Vec::new(),
+        }))
+    }
+}
+
+struct FakeGuest {
+    world: Arc<World>,
+    behaviour: Behaviour,
+    wake: Arc<Notify>,
+    next_token: u64,
+    in_flight: Vec<(u64, String)>,
+}
+
+impl FakeGuest {
+    fn answer(&mut self, mut outcomes: Outcomes) -> Outcomes {
+        if *self.world.stuck.lock().unwrap() {
+            return outcomes;
+        }
+        for (token, payload) in std::mem::take(&mut self.in_flight) {
+            let mut retries = self.world.retries.lock().unwrap();
+            if self.world.rejects.lock().unwrap().contains(&payload) {
+                outcomes.rejected.push(Rejection { record_ref: token, reason: "scripted".into() });
+            } else if let Some((_, left)) = retries.iter_mut().find(|(text, left)| *text == payload && *left > 0) {
+                *left -= 1;
+                outcomes.retry.push(Postponement { token, after_ms: Some(2), reason: "busy".into() });
+            } else {
+                self.world.delivered.lock().unwrap().push(payload);
+                outcomes.delivered.push(token);
+            }
+        }
+        outcomes
+    }
+}
+
+#[async_trait]
+impl Guest for FakeGuest {
+    fn waker(&self) -> Waker {
+        let wake = self.wake.clone();
+        Waker::new(move || wake.notify_one())
+    }
+
+    async fn open(&mut self, _: Session) -> Result<Opened, CallError> {
+        if let Some(error) = self.world.open_errors.lock().unwrap().pop_front() {
+            return Err(error);
+        }
+        self.world.opened.fetch_add(1, SeqCst);
+        // What an earlier session did not settle comes again.
+        let again: Vec<_> = self.world.unsettled.lock().unwrap().drain(..).map(|(_, record)| record).collect();
+        let mut upstream = self.world.upstream.lock().unwrap();
+        for record in again.into_iter().rev() {
+            upstream.push_front(record);
+        }
+        Ok(Opened { replayable: true, properties: Vec::new() })
+    }
+
+    async fn configure(&mut self, config: &str) -> Result<Configured, CallError> {
+        self.world.configured.lock().unwrap().push(config.to_owned());
+        Ok(Configured::Applied)
+    }
+
+    async fn close(&mut self) -> Result<(), CallError> {
+        self.world.closed.fetch_add(1, SeqCst);
+        Ok(())
+    }
+
+    async fn next(&mut self, limits: PullLimits) -> Result<Pulled, CallError> {
+        if limits.max_records == 0 {
+            self.world.pulls_held.fetch_add(1, SeqCst);
+            self.wake.notified().await;
+            return Ok(Pulled { records: Batch::default(), position: None });
+        }
+        let mut builder = BatchBuilder::new();
+        loop {
+            let world = self.world.clone();
+            let mut changed = std::pin::pin!(world.changed.notified());
+            changed.as_mut().enable();
+            {
+                let mut upstream = self.world.upstream.lock().unwrap();
+                let mut unsettled = self.world.unsettled.lock().unwrap();
+                while builder.len() < limits.max_records as usize
+                    && let Some((key, payload)) = upstream.pop_front()
+                {
+                    self.next_token += 1;
+                    let token = Some(self.next_token);
+                    let record = RecordRef { key: key.as_bytes(), token, ..RecordRef::of(payload.as_bytes()) };
+                    builder.push(&record).unwrap();
+                    unsettled.push_back((self.next_token, (key, payload)));
+                }
+            }
+            if !builder.is_empty() {
+                return Ok(Pulled { records: builder.finish(), position: None });
+            }
+            tokio::select! {
+                () = changed => {}
+                () = self.wake.notified() => return Ok(Pulled { records: Batch::default(), position: None }),
+            }
+        }
+    }
+
+    async fn settle(&mut self, tokens: &[u64]) -> Result<(), CallError> {
+        let mut unsettled = self.world.unsettled.lock().unwrap();
+        for token in tokens {
+            let index = unsettled.iter().position(|(other, _)| other == token);
+            assert!(unsettled.remove(index.expect("a token of this session, settled once")).is_some());
+            self.world.settled.fetch_add(1, SeqCst);
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, records: &Batch) -> Result<Outcomes, CallError> {
+        self.world.writes.fetch_add(1, SeqCst);
+        if let Some(error) = self.world.write_errors.lock().unwrap().pop_front() {
+            return Err(error);
+        }
+        for record in records.iter() {
+            let payload = String::from_utf8_lossy(record.payload).into_owned();
+            if self.world.poison.lock().unwrap().contains(&payload) {
+                return Err(trap());
+            }
+            self.in_flight.push((record.token.expect("a sink gets tokens"), payload));
+        }
+        if self.world.lazy {
+            return Ok(Outcomes::default());
+        }
+        Ok(self.answer(Outcomes::default()))
+    }
+
+    async fn idle(&mut self, max_wait_ms: u32) -> Result<Outcomes, CallError> {
+        self.world.idles.fetch_add(1, SeqCst);
+        if *self.world.stuck.lock().unwrap() || self.in_flight.is_empty() {
+            let world = self.world.clone();
+            tokio::select! {
+                () = world.changed.notified() => {}
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep(Duration::from_millis(max_wait_ms.into())) => {}
+            }
+        }
+        Ok(self.answer(Outcomes::default()))
+    }
+
+    async fn apply(&mut self, records: &Batch) -> Result<Transformed, CallError> {
+        let Behaviour::Function(function) = &self.behaviour else { return Err(trap()) };
+        let poison = self.world.poison.lock().unwrap().clone();
+        if records.iter().any(|record| poison.contains(&*String::from_utf8_lossy(record.payload))) {
+            return Err(trap());
+        }
+        let transformed = function(records)?;
+        transformed.check(records).unwrap();
+        Ok(transformed)
+    }
+}
+
+/// A flow from one source, through functions, to one sink, all of them fake.
+pub(crate) struct Harness {
+    pub(crate) flow: Flow,
+    pub(crate) source: Arc<World>,
+    pub(crate) sink: Arc<World>,
+    pub(crate) letters: Arc<MemoryDeadLetters>,
+    pub(crate) plan: Plan,
+}
+
+impl Harness {
+    pub(crate) fn new(sink: World) -> Self {
+        Self::with_bounds(sink, Bounds::default())
+    }
+
+    pub(crate) fn with_bounds(sink: World, bounds: Bounds) -> Self {
+        let letters = Arc::new(MemoryDeadLetters::default());
+        let mut options = FlowOptions::new(Arc::new(MemoryLog::new(bounds)), letters.clone());
+        options.restart = BackoffPolicy { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
+        let (source, sink) = (Arc::new(World::default()), Arc::new(sink));
+        let mut stream = StreamPlan::new("in", "in", Direction::Ingress, Fake::plan("source", &source, Behaviour::Source));
+        stream.bounds = bounds;
+        let out = StreamPlan::new("out", "out", Direction::Egress, Fake::plan("sink", &sink, Behaviour::Sink));
+        let mut pipeline = PipelinePlan::new("p", "p", "in", "out");
+        pipeline.retry.backoff = BackoffPolicy { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
+        let plan = Plan { streams: vec![stream, out], pipelines: vec![pipeline] };
+        Self { flow: Flow::start(options), source, sink, letters, plan }
+    }
+
+    pub(crate) fn step(&mut self, name: &str, world: &Arc<World>, function: impl Fn(&Batch) -> Result<Transformed, CallError> + Send + Sync + 'static) {
+        let guest = Fake::plan(name, world, Behaviour::Function(Arc::new(function)));
+        self.plan.pipelines[0].steps.push(StepPlan { name: name.into(), guest });
+    }
+
+    pub(crate) async fn apply(&self) {
+        self.flow.apply(self.plan.clone()).await.unwrap();
+    }
+
+    /// Applies the plan, and waits until the pipeline reads.
+    pub(crate) async fn start(&self) {
+        self.apply().await;
+        self.until("the source is open", |_| self.source.opened.load(SeqCst) > 0).await;
+    }
+
+    pub(crate) fn publish(&self, count: usize) {
+        self.publish_range(0..count);
+    }
+
+    pub(crate) fn publish_range(&self, range: std::ops::Range<usize>) {
+        self.source.publish(range.map(|index| (format!("k{}", index % 5), format!("{index}"))));
+    }
+
+    pub(crate) fn pipeline(&self) -> PipelineSnapshot {
+        self.flow.snapshot().pipelines.get("p").unwrap().clone()
+    }
+
+    pub(crate) fn stream(&self, uid: &str) -> StreamSnapshot {
+        self.flow.snapshot().streams.get(uid).unwrap().clone()
+    }
+
+    /// Waits for a condition, with a deadline.
+    pub(crate) async fn until(&self, what: &str, condition: impl Fn(&FlowSnapshot) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let snapshot = self.flow.snapshot();
+            if condition(&snapshot) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "never: {what}; {snapshot:#?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    pub(crate) async fn until_settled(&self, count: u64) {
+        self.until("settled", |_| self.source.settled() >= count).await;
+        assert_eq!(self.source.settled(), count);
+    }
+}
+
+/// Payloads in order, each once: what a sink has if every record was delivered once.
+pub(crate) fn numbers(range: std::ops::Range<usize>) -> BTreeSet<String> {
+    range.map(|index| index.to_string()).collect()
+}

@@ -1,0 +1,450 @@
+//! The handle: takes plans, starts, changes and stops what differs, and tells how everything is doing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use ferrule_model::component::Direction;
+use ferrule_model::ids::Uid;
+use ferrule_model::record::Batch;
+use ferrule_transport::Log;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
+
+use crate::acks::Acks;
+use crate::backoff::BackoffPolicy;
+use crate::dead_letter::DeadLetters;
+use crate::error::FlowError;
+use crate::logs::LogFeed;
+use crate::pipeline::{End, Pipeline, PipelineOrder, Surroundings};
+use crate::pipeline_shared::PipelineShared;
+use crate::plan::{PipelinePlan, Plan, StreamPlan};
+use crate::session::{Keeper, Order};
+use crate::shared::Shared;
+use crate::sink::{Sink, SinkLink};
+use crate::snapshot::{FlowSnapshot, StreamSnapshot};
+use crate::source::{Pull, Source};
+use crate::tail::{TailRecord, TailTarget};
+use crate::trial::{self, TrialStep};
+
+/// How often rates are sampled.
+const SAMPLING: Duration = Duration::from_secs(1);
+
+/// How long a task may take to end by itself; the host bounds every call of a guest below it.
+const ENDING: Duration = Duration::from_secs(30);
+
+/// What a flow needs.
+#[derive(Clone)]
+pub struct FlowOptions {
+    /// Where records are between sources and pipelines.
+    pub log: Arc<dyn Log>,
+    /// Where records go that are given up.
+    pub dead_letters: Arc<dyn DeadLetters>,
+    /// The wait before a guest is opened again.
+    pub restart: BackoffPolicy,
+    /// Records that one call to a source may bring.
+    pub pull_records: u32,
+    /// Bytes that one call to a source may bring.
+    pub pull_bytes: u32,
+}
+
+impl FlowOptions {
+    /// The usual options with this log and these dead letters.
+    pub fn new(log: Arc<dyn Log>, dead_letters: Arc<dyn DeadLetters>) -> Self {
+        Self { log, dead_letters, restart: BackoffPolicy::default(), pull_records: 1_000, pull_bytes: 1 << 20 }
+    }
+}
+
+/// The data plane. Cloning shares it.
+#[derive(Clone)]
+pub struct Flow(Arc<Inner>);
+
+struct Inner {
+    options: FlowOptions,
+    /// One plan is applied at a time.
+    applying: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+    ticker: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct State {
+    streams: HashMap<Uid, StreamHandle>,
+    pipelines: HashMap<Uid, PipelineHandle>,
+    acks: HashMap<Uid, Arc<Acks>>,
+    stopped: bool,
+}
+
+struct StreamHandle {
+    orders: watch::Sender<Order>,
+    shared: Arc<Shared>,
+    task: JoinHandle<()>,
+    /// The way to a sink; none for a source.
+    sink: Option<SinkLink>,
+}
+
+struct PipelineHandle {
+    orders: watch::Sender<PipelineOrder>,
+    shared: Arc<PipelineShared>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.ticker.abort();
+    }
+}
+
+impl Flow {
+    /// A flow in which nothing runs yet. Must be called within a Tokio runtime.
+    pub fn start(options: FlowOptions) -> Self {
+        Self(Arc::new_cyclic(|inner: &std::sync::Weak<Inner>| {
+            let inner = inner.clone();
+            let ticker = tokio::spawn(async move {
+                let mut ticks = tokio::time::interval(SAMPLING);
+                ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                loop {
+                    ticks.tick().await;
+                    let Some(inner) = inner.upgrade() else { continue };
+                    inner.sample();
+                }
+            });
+            Inner { options, applying: tokio::sync::Mutex::default(), state: Mutex::default(), ticker }
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state()
+    }
+
+    /// Makes what runs be what the plan says: starts, changes and stops only what differs. Returns when what is gone has closed and
+    /// everything else was told; what starts may still be connecting.
+    pub async fn apply(&self, plan: Plan) -> Result<(), FlowError> {
+        let _one_at_a_time = self.0.applying.lock().await;
+        let (pipelines, streams) = {
+            let mut state = self.state();
+            if state.stopped {
+                return Err(FlowError::Stopped);
+            }
+            (state.take_gone_pipelines(&plan), state.take_gone_streams(&plan))
+        };
+        // Pipelines first, so that a stream's last reader is gone before it closes.
+        for (_, pipeline) in &pipelines {
+            pipeline.orders.send_modify(|order| order.end = End::Removed);
+        }
+        end(pipelines.into_iter().map(|(uid, pipeline)| (uid, pipeline.task))).await;
+        for (_, stream) in &streams {
+            stream.orders.send_modify(|order| order.stop = true);
+        }
+        end(streams.into_iter().map(|(uid, stream)| (uid, stream.task))).await;
+        let mut state = self.state();
+        for stream in plan.streams {
+            self.0.apply_stream(&mut state, stream);
+        }
+        for pipeline in plan.pipelines {
+            self.0.apply_pipeline(&mut state, pipeline);
+        }
+        state.forget_unused(&*self.0.options.log);
+        Ok(())
+    }
+
+    /// How everything is doing.
+    pub fn snapshot(&self) -> FlowSnapshot {
+        let state = self.state();
+        let streams = state.streams.iter().map(|(uid, stream)| (uid.clone(), stream.snapshot(uid))).collect();
+        let pipelines = state
+            .pipelines
+            .iter()
+            .map(|(uid, pipeline)| {
+                let revision = pipeline.orders.borrow().plan.revision.0;
+                (uid.clone(), pipeline.shared.snapshot(uid, revision))
+            })
+            .collect::<BTreeMap<_, _>>();
+        FlowSnapshot { streams, pipelines }
+    }
+
+    /// Records as they pass, from now on. A watcher that is too slow misses some and is told how many.
+    pub fn tail(&self, target: &TailTarget) -> Result<broadcast::Receiver<Arc<TailRecord>>, FlowError> {
+        let state = self.state();
+        Ok(match target {
+            TailTarget::Stream(uid) => state.stream(uid)?.shared.tail.subscribe(),
+            TailTarget::Pipeline(uid) => state.pipeline(uid)?.shared.tail.subscribe(),
+            TailTarget::Step(uid, step) => state.pipeline(uid)?.step(step)?.tail.subscribe(),
+        })
+    }
+
+    /// What a stream's guest logged last, and what it logs from now on.
+    pub fn logs(&self, stream: &Uid) -> Result<LogFeed, FlowError> {
+        Ok(self.state().stream(stream)?.shared.logs.feed())
+    }
+
+    /// What a step's guest logged last, and what it logs from now on.
+    pub fn step_logs(&self, pipeline: &Uid, step: &str) -> Result<LogFeed, FlowError> {
+        Ok(self.state().pipeline(pipeline)?.step(step)?.logs.feed())
+    }
+
+    /// Takes records through the functions of a pipeline, in instances of their own. Nothing else happens.
+    pub async fn trial(&self, pipeline: &Uid, records: Batch) -> Result<Vec<TrialStep>, FlowError> {
+        let plan = self.state().pipeline(pipeline)?.orders.borrow().plan.clone();
+        Ok(trial::run(&plan, records).await)
+    }
+
+    /// As [`Flow::trial`], for a pipeline that does not run here.
+    pub async fn trial_of(&self, plan: &PipelinePlan, records: Batch) -> Vec<TrialStep> {
+        trial::run(plan, records).await
+    }
+
+    /// Stops intake and waits until what was taken in is done. A stream then takes nothing, and a pipeline no more from its log,
+    /// until [`Flow::resume`].
+    pub async fn drain(&self, uid: &Uid, within: Duration) -> Result<(), FlowError> {
+        let limit = tokio::time::Instant::now() + within;
+        let waiting = {
+            let state = self.state();
+            match (state.streams.get(uid), state.pipelines.get(uid)) {
+                (Some(stream), _) => {
+                    stream.orders.send_modify(|order| order.draining = true);
+                    let acks = state.acks.get(uid).filter(|_| stream.sink.is_none());
+                    acks.map(|acks| Waiting::Settled(acks.pending()))
+                }
+                (None, Some(pipeline)) => {
+                    pipeline.orders.send_modify(|order| order.draining = true);
+                    Some(Waiting::Drained(pipeline.shared.drained()))
+                }
+                (None, None) => return Err(FlowError::Unknown(uid.clone())),
+            }
+        };
+        let Some(mut waiting) = waiting else { return Ok(()) };
+        match tokio::time::timeout_at(limit, waiting.done()).await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(FlowError::NotDrained(within)),
+        }
+    }
+
+    /// Ends [`Flow::drain`].
+    pub fn resume(&self, uid: &Uid) -> Result<(), FlowError> {
+        let state = self.state();
+        match (state.streams.get(uid), state.pipelines.get(uid)) {
+            (Some(stream), _) => stream.orders.send_modify(|order| order.draining = false),
+            (None, Some(pipeline)) => pipeline.orders.send_modify(|order| order.draining = false),
+            (None, None) => return Err(FlowError::Unknown(uid.clone())),
+        }
+        Ok(())
+    }
+
+    /// Stops everything: intake first, then what is under way is delivered for at most `within`, then all close. `Ok` if
+    /// everything was delivered; what was not is not settled.
+    pub async fn stop(&self, within: Duration) -> Result<(), FlowError> {
+        let _one_at_a_time = self.0.applying.lock().await;
+        let limit = tokio::time::Instant::now() + within;
+        let (pending, drained) = {
+            let mut state = self.state();
+            state.stopped = true;
+            let sources: Vec<Uid> =
+                state.streams.iter().filter(|(_, stream)| stream.sink.is_none()).map(|(uid, _)| uid.clone()).collect();
+            for uid in &sources {
+                if let Some(stream) = state.streams.get(uid) {
+                    stream.orders.send_modify(|order| order.draining = true);
+                }
+            }
+            for pipeline in state.pipelines.values() {
+                pipeline.orders.send_modify(|order| order.draining = true);
+            }
+            let pending: Vec<_> = sources.iter().filter_map(|uid| state.acks.get(uid)).map(|acks| acks.pending()).collect();
+            let drained: Vec<_> = state.pipelines.values().map(|pipeline| pipeline.shared.drained()).collect();
+            (pending, drained)
+        };
+        let mut result = Ok(());
+        let all = pending.into_iter().map(Waiting::Settled).chain(drained.into_iter().map(Waiting::Drained));
+        for mut waiting in all {
+            if tokio::time::timeout_at(limit, waiting.done()).await.is_err() {
+                result = Err(FlowError::NotDrained(within));
+                break;
+            }
+        }
+        let (pipelines, streams) = {
+            let mut state = self.state();
+            (std::mem::take(&mut state.pipelines), std::mem::take(&mut state.streams))
+        };
+        for pipeline in pipelines.values() {
+            pipeline.orders.send_modify(|order| order.end = End::Shutdown);
+        }
+        end(pipelines.into_iter().map(|(uid, pipeline)| (uid, pipeline.task))).await;
+        for stream in streams.values() {
+            stream.orders.send_modify(|order| order.stop = true);
+        }
+        end(streams.into_iter().map(|(uid, stream)| (uid, stream.task))).await;
+        result
+    }
+}
+
+enum Waiting {
+    Settled(watch::Receiver<usize>),
+    Drained(watch::Receiver<bool>),
+}
+
+impl Waiting {
+    async fn done(&mut self) {
+        // Whoever is gone has nothing under way.
+        match self {
+            Self::Settled(pending) => drop(pending.wait_for(|pending| *pending == 0).await),
+            Self::Drained(drained) => drop(drained.wait_for(|drained| *drained).await),
+        }
+    }
+}
+
+/// Waits for tasks to end by themselves; one that does not is cut off.
+async fn end(tasks: impl Iterator<Item = (Uid, JoinHandle<()>)>) {
+    let limit = tokio::time::Instant::now() + ENDING;
+    for (uid, mut task) in tasks {
+        if tokio::time::timeout_at(limit, &mut task).await.is_err() {
+            tracing::error!(%uid, "did not end within {} s and is cut off", ENDING.as_secs());
+            task.abort();
+        }
+    }
+}
+
+impl Inner {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sample(&self) {
+        let now = Instant::now();
+        let state = self.state();
+        for stream in state.streams.values() {
+            stream.shared.meter.sample(now);
+        }
+        for pipeline in state.pipelines.values() {
+            pipeline.shared.sample(now);
+        }
+    }
+
+    fn apply_stream(&self, state: &mut State, plan: StreamPlan) {
+        let uid = plan.uid.clone();
+        self.options.log.bound(&uid, plan.bounds);
+        if let Some(stream) = state.streams.get(&uid) {
+            stream.orders.send_if_modified(|order| {
+                let changed = *order.plan != plan;
+                order.plan = Arc::new(plan);
+                changed
+            });
+            return;
+        }
+        let shared = Shared::new(plan.name.clone());
+        let direction = plan.direction;
+        let (orders, receiver) = watch::channel(Order { plan: Arc::new(plan), draining: false, stop: false });
+        let keeper = Keeper::new(shared.clone(), receiver, self.options.restart.clone());
+        let (task, sink) = if direction == Direction::Ingress {
+            let acks = state.acks(&uid);
+            let pull = Pull { records: self.options.pull_records, bytes: self.options.pull_bytes };
+            let (log, dead_letters) = (self.options.log.clone(), self.options.dead_letters.clone());
+            (tokio::spawn(Source::new(uid.clone(), keeper, log, acks, dead_letters, pull).run()), None)
+        } else {
+            let (sink, link) = Sink::new(keeper);
+            (tokio::spawn(sink.run()), Some(link))
+        };
+        state.streams.insert(uid, StreamHandle { orders, shared, task, sink });
+    }
+
+    fn apply_pipeline(&self, state: &mut State, plan: PipelinePlan) {
+        let uid = plan.uid.clone();
+        let sources = plan.sources.iter().map(|source| state.acks(source)).collect();
+        let sinks =
+            plan.sinks().iter().map(|sink| state.streams.get(sink).and_then(|stream| stream.sink.clone())).collect();
+        if let Some(pipeline) = state.pipelines.get(&uid) {
+            pipeline.orders.send_modify(|order| {
+                *order = PipelineOrder { plan: Arc::new(plan), sources, sinks, draining: order.draining, end: order.end };
+            });
+            return;
+        }
+        let shared = PipelineShared::new(plan.name.clone());
+        let order = PipelineOrder { plan: Arc::new(plan), sources, sinks, draining: false, end: End::No };
+        let (orders, receiver) = watch::channel(order);
+        let around = Surroundings {
+            log: self.options.log.clone(),
+            dead_letters: self.options.dead_letters.clone(),
+            restart: self.options.restart.clone(),
+        };
+        let task = tokio::spawn(Pipeline::new(receiver, around, shared.clone()).run());
+        state.pipelines.insert(uid, PipelineHandle { orders, shared, task });
+    }
+}
+
+impl State {
+    fn acks(&mut self, stream: &Uid) -> Arc<Acks> {
+        self.acks.entry(stream.clone()).or_default().clone()
+    }
+
+    fn stream(&self, uid: &Uid) -> Result<&StreamHandle, FlowError> {
+        self.streams.get(uid).ok_or_else(|| FlowError::Unknown(uid.clone()))
+    }
+
+    fn pipeline(&self, uid: &Uid) -> Result<&PipelineHandle, FlowError> {
+        self.pipelines.get(uid).ok_or_else(|| FlowError::Unknown(uid.clone()))
+    }
+
+    fn take_gone_pipelines(&mut self, plan: &Plan) -> Vec<(Uid, PipelineHandle)> {
+        self.pipelines.extract_if(|uid, _| !plan.pipelines.iter().any(|pipeline| pipeline.uid == *uid)).collect()
+    }
+
+    /// Streams that are not in the plan, or go the other way or under another name there.
+    fn take_gone_streams(&mut self, plan: &Plan) -> Vec<(Uid, StreamHandle)> {
+        let stays = |uid: &Uid, stream: &StreamHandle| {
+            let now = stream.orders.borrow();
+            plan.streams.iter().any(|planned| {
+                planned.uid == *uid && planned.direction == now.plan.direction && planned.name == now.plan.name
+            })
+        };
+        self.streams.extract_if(|uid, stream| !stays(uid, stream)).collect()
+    }
+
+    /// Trackers and logs of streams that nobody names any more.
+    fn forget_unused(&mut self, log: &dyn Log) {
+        let used = |uid: &Uid| {
+            self.streams.contains_key(uid)
+                || self.pipelines.values().any(|pipeline| pipeline.orders.borrow().plan.sources.contains(uid))
+        };
+        let unused: Vec<Uid> = self.acks.keys().filter(|uid| !used(uid)).cloned().collect();
+        for uid in unused {
+            self.acks.remove(&uid);
+            log.remove(&uid);
+        }
+    }
+}
+
+impl StreamHandle {
+    fn snapshot(&self, uid: &Uid) -> StreamSnapshot {
+        let order = self.orders.borrow();
+        let (records, bytes) = self.shared.meter.totals();
+        let (records_per_second, bytes_per_second) = self.shared.meter.rates();
+        StreamSnapshot {
+            uid: uid.clone(),
+            name: order.plan.name.clone(),
+            direction: order.plan.direction,
+            guest: self.shared.snapshot(),
+            records,
+            bytes,
+            records_per_second,
+            bytes_per_second,
+            replayable: self.shared.replayable(),
+            unsettled: self.shared.unsettled.load(Relaxed),
+            revision: order.plan.revision.0,
+        }
+    }
+}
+
+impl PipelineHandle {
+    fn step(&self, name: &str) -> Result<Arc<Shared>, FlowError> {
+        let steps = self.shared.steps();
+        if let Some((_, shared)) = steps.iter().find(|(step, _)| step == name) {
+            return Ok(shared.clone());
+        }
+        let names: Vec<&str> = steps.iter().map(|(step, _)| step.as_str()).collect();
+        Err(FlowError::UnknownStep {
+            pipeline: self.shared.name().to_owned(),
+            step: name.to_owned(),
+            steps: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
+        })
+    }
+}

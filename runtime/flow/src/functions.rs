@@ -1,0 +1,345 @@
+//! The task that takes batches through the functions of one pipeline.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use ferrule_host::{CallError, Observer, Session};
+use ferrule_model::component::Direction;
+use ferrule_model::record::{Batch, Rejection, Transformed};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::backoff::{Backoff, BackoffPolicy, Jitter};
+use crate::guest::{Guest, Remedy, interruptible, remedy};
+use crate::lot::Lot;
+use crate::plan::{PipelinePlan, StepPlan};
+use crate::shared::Shared;
+use crate::snapshot::StreamState;
+
+/// Rows that leave the chain for a sink.
+#[derive(Debug)]
+pub(crate) struct Exit {
+    /// The pipeline's number for the sink.
+    pub(crate) sink: usize,
+    pub(crate) lot: Lot,
+}
+
+/// Rows that a step refused, each with the reason.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) step: usize,
+    pub(crate) lot: Lot,
+    pub(crate) reasons: Vec<String>,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub(crate) struct Passed {
+    pub(crate) exits: Vec<Exit>,
+    pub(crate) refused: Vec<Refused>,
+}
+
+/// The functions are to end; what they had in hand is given up.
+#[derive(Debug)]
+pub(crate) struct Cancelled;
+
+/// The functions of a pipeline, as its task reaches them.
+pub(crate) struct FunctionsLink {
+    batches: mpsc::Sender<Lot>,
+    results: mpsc::Receiver<Result<Passed, String>>,
+    cancel: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl FunctionsLink {
+    pub(crate) fn start(functions: Functions) -> Self {
+        let (batches, inputs) = mpsc::channel(1);
+        let (outputs, results) = mpsc::channel(1);
+        let cancel = functions.cancel.clone();
+        let task = tokio::spawn(functions.run(inputs, outputs));
+        Self { batches, results, cancel, task }
+    }
+
+    /// Hands over a batch; at most one is under way.
+    pub(crate) fn offer(&self, lot: Lot) -> bool {
+        self.batches.try_send(lot).is_ok()
+    }
+
+    /// What became of the batch; none when the functions have ended.
+    pub(crate) async fn result(&mut self) -> Option<Result<Passed, String>> {
+        self.results.recv().await
+    }
+
+    /// Closes the functions in an orderly way.
+    pub(crate) async fn end(self) {
+        self.cancel.cancel();
+        drop(self.batches);
+        drop(self.results);
+        // It ends by itself: every call has the host's deadline.
+        let _ = self.task.await;
+    }
+}
+
+/// One function of the chain.
+struct Step {
+    plan: StepPlan,
+    name: String,
+    shared: Arc<Shared>,
+    guest: Option<Box<dyn Guest>>,
+    backoff: Backoff,
+    /// For each route of the function the sink that it leads to; none: on to the next step.
+    routes: Vec<Option<usize>>,
+}
+
+/// The functions of one pipeline.
+pub(crate) struct Functions {
+    steps: Vec<Step>,
+    cancel: CancellationToken,
+}
+
+impl Functions {
+    pub(crate) fn new(plan: &PipelinePlan, shared: &[Arc<Shared>], backoff: &BackoffPolicy) -> Self {
+        let sinks = plan.sinks();
+        let step = |(step, shared): (&StepPlan, &Arc<Shared>)| {
+            let description = step.guest.component.artifact().description();
+            let sink = |route: &String| plan.routes.get(route).and_then(|uid| sinks.iter().position(|sink| sink == uid));
+            let name = shared.name().to_owned();
+            Step {
+                routes: description.routes.iter().map(sink).collect(),
+                plan: step.clone(),
+                backoff: Backoff::new(backoff.clone(), Jitter::for_name(&name)),
+                name,
+                shared: shared.clone(),
+                guest: None,
+            }
+        };
+        Self { steps: plan.steps.iter().zip(shared).map(step).collect(), cancel: CancellationToken::new() }
+    }
+
+    async fn run(mut self, mut inputs: mpsc::Receiver<Lot>, outputs: mpsc::Sender<Result<Passed, String>>) {
+        let cancel = self.cancel.clone();
+        let opened = self.open_all().await;
+        if opened.is_ok() {
+            while let Some(lot) = tokio::select! {
+                lot = inputs.recv() => lot,
+                () = cancel.cancelled() => None,
+            } {
+                let passed = match self.pass(lot).await {
+                    Ok(passed) => passed,
+                    Err(Cancelled) => break,
+                };
+                if outputs.send(passed).await.is_err() {
+                    break;
+                }
+            }
+        }
+        for step in &mut self.steps {
+            step.close().await;
+            step.shared.set_state(StreamState::Stopped, "");
+        }
+    }
+
+    /// Opens the functions before the first record comes, so that what is wrong shows at once.
+    async fn open_all(&mut self) -> Result<(), Cancelled> {
+        let cancel = self.cancel.clone();
+        for step in &mut self.steps {
+            step.ready(&cancel).await?;
+        }
+        Ok(())
+    }
+
+    async fn pass(&mut self, lot: Lot) -> Result<Result<Passed, String>, Cancelled> {
+        let cancel = self.cancel.clone();
+        let mut passed = Passed::default();
+        let mut lot = lot;
+        for (index, step) in self.steps.iter_mut().enumerate() {
+            if lot.is_empty() {
+                break;
+            }
+            let parts = step.apply(&lot.records, &cancel).await?;
+            match step.distribute(index, &lot, parts, &mut passed) {
+                Ok(rest) => lot = rest,
+                Err(error) => return Ok(Err(error.to_string())),
+            }
+        }
+        if !lot.is_empty() {
+            passed.exits.push(Exit { sink: 0, lot });
+        }
+        Ok(Ok(passed))
+    }
+}
+
+type Part = (Range<usize>, Transformed);
+
+impl Step {
+    /// The guest, opened if need be, however long it takes.
+    async fn ready(&mut self, cancel: &CancellationToken) -> Result<(), Cancelled> {
+        while self.guest.is_none() {
+            self.shared.set_state(StreamState::Opening, "");
+            match open(&self.plan, &self.name, &self.shared, cancel).await {
+                Ok(guest) => {
+                    self.shared.set_component(self.plan.guest.component.artifact().digest());
+                    self.shared.set_memory(guest.memory_bytes());
+                    self.guest = Some(guest);
+                    self.shared.set_state(StreamState::Running, "");
+                }
+                Err(_) if cancel.is_cancelled() => return Err(Cancelled),
+                Err(error) => self.wait(&error, cancel).await?,
+            }
+        }
+        if cancel.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+    }
+
+    /// Waits before the next attempt; for ever if there is none to be made with this plan.
+    async fn wait(&mut self, error: &CallError, cancel: &CancellationToken) -> Result<(), Cancelled> {
+        self.shared.error(error.to_string());
+        self.shared.end_session();
+        if remedy(error) == Remedy::StayDown {
+            self.shared.set_state(StreamState::Failed, error.to_string());
+            cancel.cancelled().await;
+            return Err(Cancelled);
+        }
+        let wait = self.backoff.fail();
+        self.shared.set_state(StreamState::BackingOff, format!("next attempt in {:.1} s", wait.as_secs_f64()));
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = cancel.cancelled() => return Err(Cancelled),
+        }
+        self.shared.restarted();
+        Ok(())
+    }
+
+    /// Takes a batch through the function. A call that fails for the records' sake is repeated with smaller parts, until the
+    /// record that fails alone is found; that one is rejected.
+    async fn apply(&mut self, records: &Batch, cancel: &CancellationToken) -> Result<Vec<Part>, Cancelled> {
+        let mut parts = Vec::new();
+        let mut open: Vec<(Range<usize>, u32)> = vec![(0..records.len(), 0)];
+        while let Some((range, failures)) = open.pop() {
+            self.ready(cancel).await?;
+            let Some(guest) = &mut self.guest else { continue };
+            let slice = records.slice(range.clone());
+            let waker = guest.waker();
+            let answer = interruptible(guest.apply(&slice), &waker, cancel.cancelled()).await;
+            let error = match answer {
+                Ok(transformed) => {
+                    self.backoff.reset();
+                    self.shared.set_memory(guest.memory_bytes());
+                    self.shared.meter.add(slice.len() as u64, slice.size() as u64);
+                    parts.push((range, transformed));
+                    continue;
+                }
+                Err(_) if cancel.is_cancelled() => return Err(Cancelled),
+                Err(error) => error,
+            };
+            let about_records = remedy(&error) == Remedy::Suspect;
+            if matches!(error, CallError::Guest(_) | CallError::Refused { .. }) {
+                self.close().await;
+            }
+            self.guest = None;
+            self.wait(&error, cancel).await?;
+            match range.len() {
+                _ if !about_records => open.push((range, failures)),
+                1 if failures == 0 => open.push((range, 1)),
+                1 => parts.push((range, poisonous(&error))),
+                length => {
+                    let middle = range.start + length / 2;
+                    open.push((middle..range.end, failures + 1));
+                    open.push((range.start..middle, failures + 1));
+                }
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Sends the outputs of the step where their routes lead; gives back those that go on.
+    fn distribute(
+        &self,
+        index: usize,
+        input: &Lot,
+        parts: Vec<Part>,
+        passed: &mut Passed,
+    ) -> Result<Lot, ferrule_model::record::BatchError> {
+        let mut outputs = Vec::with_capacity(parts.len());
+        let mut routes: Vec<u16> = Vec::new();
+        let whole = parts.len() == 1;
+        for (range, transformed) in parts {
+            let rows: Vec<u32> = (range.start as u32..range.end as u32).collect();
+            let selected;
+            let part = if whole {
+                input
+            } else {
+                selected = input.select(&rows)?;
+                &selected
+            };
+            if !transformed.rejected.is_empty() {
+                let rows: Vec<u32> = transformed.rejected.iter().map(|rejection| rejection.record_ref as u32).collect();
+                let reasons = transformed.rejected.iter().map(|rejection| rejection.reason.clone()).collect();
+                passed.refused.push(Refused { step: index, lot: part.select(&rows)?, reasons });
+            }
+            routes.extend((0..transformed.len()).map(|output| transformed.route(output)));
+            outputs.push(part.transform(&transformed)?);
+        }
+        let output = Lot::concat(&outputs)?;
+        if self.shared.tail.is_watched() {
+            for row in 0..output.len() {
+                self.shared.tail.send(&output.records, row, || (None, None));
+            }
+        }
+        let sink = |route: &u16| self.routes.get(usize::from(*route)).copied().flatten();
+        if routes.iter().all(|route| sink(route).is_none()) {
+            return Ok(output);
+        }
+        let mut rest = Vec::new();
+        let mut exits: Vec<(usize, Vec<u32>)> = Vec::new();
+        for (row, route) in (0..).zip(&routes) {
+            match sink(route) {
+                None => rest.push(row),
+                Some(sink) => match exits.iter_mut().find(|(other, _)| *other == sink) {
+                    Some((_, rows)) => rows.push(row),
+                    None => exits.push((sink, vec![row])),
+                },
+            }
+        }
+        for (sink, rows) in exits {
+            passed.exits.push(Exit { sink, lot: output.select(&rows)? });
+        }
+        output.select(&rest)
+    }
+
+    async fn close(&mut self) {
+        if let Some(mut guest) = self.guest.take() {
+            if let Err(error) = guest.close().await {
+                tracing::debug!(step = self.name, "the session did not close in an orderly way: {error}");
+            }
+            self.shared.end_session();
+        }
+    }
+}
+
+fn poisonous(error: &CallError) -> Transformed {
+    let reason = format!("poisonous: the function fails each time it is given this record alone: {error}");
+    Transformed { rejected: vec![Rejection { record_ref: 0, reason }], ..Transformed::default() }
+}
+
+/// Opens a session of a function.
+pub(crate) async fn open(
+    plan: &StepPlan,
+    name: &str,
+    shared: &Arc<Shared>,
+    cancel: &CancellationToken,
+) -> Result<Box<dyn Guest>, CallError> {
+    let observer: Arc<dyn Observer> = shared.clone();
+    let mut guest = plan.guest.component.artifact().instantiate(name, &plan.guest, observer).await?;
+    let session = Session {
+        name: name.to_owned(),
+        direction: Direction::Transform,
+        static_parameters: plan.guest.static_parameters.clone(),
+        config: plan.guest.config.clone(),
+        parameters: plan.guest.parameters.clone(),
+        position: None,
+        properties: Vec::new(),
+    };
+    let waker = guest.waker();
+    interruptible(guest.open(session), &waker, cancel.cancelled()).await?;
+    Ok(guest)
+}

@@ -1,0 +1,756 @@
+//! The task of a pipeline: from the log through functions to sinks, and back with what became of each record.
+
+use std::collections::VecDeque;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ferrule_model::ids::Uid;
+use ferrule_model::record::{Batch, Column, RecordAddress, RecordId};
+use ferrule_transport::{Cursor, Entries, Log, LogError, LogReader, StartAt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::acks::{Acks, Slot};
+use crate::backoff::{BackoffPolicy, Jitter};
+use crate::dead_letter::DeadLetters;
+use crate::delivery::{Delivery, Done, Outcome, Policy, Verdict};
+use crate::error::FlowError;
+use crate::functions::{Functions, FunctionsLink, Passed};
+use crate::letters::{Burden, Letters};
+use crate::lot::Lot;
+use crate::pipeline_shared::PipelineShared;
+use crate::plan::{OnError, PipelinePlan};
+use crate::progress::Progress;
+use crate::sink::{Origin, SinkLink, SinkReply, WriteRequest};
+
+/// How long a changed pipeline tries to finish what is under way before it starts over with it.
+const TURN: Duration = Duration::from_secs(2);
+
+/// Bytes of records that one pipeline may have in hand.
+const BYTES_IN_HAND: usize = 32 << 20;
+
+/// Whether and how a pipeline ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It goes on.
+    No,
+    /// It is gone for good: nobody waits for it any more.
+    Removed,
+    /// Everything stops: what is not delivered is not settled.
+    Shutdown,
+}
+
+/// What a pipeline is to do now. Level-based: only the last order counts.
+#[derive(Clone, Debug)]
+pub(crate) struct PipelineOrder {
+    pub(crate) plan: Arc<PipelinePlan>,
+    /// For each source of the plan its tracker.
+    pub(crate) sources: Vec<Arc<Acks>>,
+    /// For each sink of the plan the way to it; none while there is no such stream.
+    pub(crate) sinks: Vec<Option<SinkLink>>,
+    /// Take what is in the log now, and no more.
+    pub(crate) draining: bool,
+    pub(crate) end: End,
+}
+
+impl PipelineOrder {
+    fn same_way(&self, other: &Self) -> bool {
+        let same_link = |pair: (&Option<SinkLink>, &Option<SinkLink>)| match pair {
+            (Some(one), Some(two)) => one.is_same(two),
+            (None, None) => true,
+            _ => false,
+        };
+        self.plan.same_way(&other.plan)
+            && self.sources.iter().zip(&other.sources).all(|(one, two)| Arc::ptr_eq(one, two))
+            && self.sinks.iter().zip(&other.sinks).all(same_link)
+    }
+}
+
+/// What a pipeline needs of its surroundings.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) dead_letters: Arc<dyn DeadLetters>,
+    pub(crate) restart: BackoffPolicy,
+}
+
+struct SourceSide {
+    uid: Uid,
+    acks: Arc<Acks>,
+    slot: Slot,
+    reader: Box<dyn LogReader>,
+    progress: Progress,
+    /// The offset that draining ends at.
+    until: Option<u64>,
+    /// The log has closed it.
+    closed: bool,
+}
+
+struct SinkSide {
+    link: Option<SinkLink>,
+    origin: Arc<Origin>,
+}
+
+/// Records of one batch of one source, while any of them is under way.
+struct Held {
+    lot: Lot,
+    taken: Arc<Taken>,
+}
+
+/// A batch as it was taken from the log.
+struct Taken {
+    source: usize,
+    first_offset: u64,
+    partition: u32,
+    upstream_ids: Column,
+    size: usize,
+}
+
+struct Output {
+    held: Arc<Held>,
+    row: u32,
+}
+
+/// The task's state.
+pub(crate) struct Pipeline {
+    orders: watch::Receiver<PipelineOrder>,
+    order: PipelineOrder,
+    around: Surroundings,
+    shared: Arc<PipelineShared>,
+    sources: Vec<SourceSide>,
+    sinks: Vec<SinkSide>,
+    reply: mpsc::UnboundedSender<SinkReply>,
+    replies: mpsc::UnboundedReceiver<SinkReply>,
+    delivery: Delivery,
+    /// The output with the id `first_output` + index; none when it is done.
+    outputs: VecDeque<Option<Output>>,
+    first_output: u64,
+    bytes: usize,
+    functions: Option<FunctionsLink>,
+    /// The batch that is with the functions.
+    staged: Option<(Arc<Taken>, usize)>,
+    letters: Letters,
+    begun: Instant,
+    last_sample: Option<Instant>,
+    /// A change waits for what is under way, until this time.
+    turning: Option<Instant>,
+}
+
+enum Event {
+    Order,
+    Reply(Option<SinkReply>),
+    Functions(Option<Result<Passed, String>>),
+    Entries(usize, Result<Entries, LogError>),
+    Stored,
+    Wake,
+}
+
+impl Pipeline {
+    pub(crate) fn new(orders: watch::Receiver<PipelineOrder>, around: Surroundings, shared: Arc<PipelineShared>) -> Self {
+        let order = orders.borrow().clone();
+        let (reply, replies) = mpsc::unbounded_channel();
+        let letters = Letters::new(around.dead_letters.clone(), around.restart.clone(), shared.clone());
+        Self {
+            delivery: Delivery::new(policy(&order.plan), 0, 0, Jitter::for_name(&order.plan.name)),
+            orders,
+            order,
+            around,
+            shared,
+            sources: Vec::new(),
+            sinks: Vec::new(),
+            reply,
+            replies,
+            outputs: VecDeque::new(),
+            first_output: 0,
+            bytes: 0,
+            functions: None,
+            staged: None,
+            letters,
+            begun: Instant::now(),
+            last_sample: None,
+            turning: None,
+        }
+    }
+
+    /// Runs until the order says that it ends.
+    pub(crate) async fn run(mut self) {
+        self.rebuild().await;
+        loop {
+            let order = self.orders.borrow_and_update().clone();
+            if order.end != End::No {
+                break;
+            }
+            self.obey(order).await;
+            let now = self.begun.elapsed();
+            self.hear();
+            for done in self.delivery.expire(now) {
+                self.finish(done);
+            }
+            self.write(now);
+            self.letters.send();
+            self.commit();
+            self.publish();
+            let event = self.event().await;
+            self.handle(event);
+        }
+        self.end().await;
+    }
+
+    async fn end(mut self) {
+        if let Some(functions) = self.functions.take() {
+            functions.end().await;
+        }
+        self.hear();
+        self.commit();
+        if self.orders.borrow().end == End::Removed {
+            for source in &self.sources {
+                source.acks.detach(source.slot);
+            }
+        }
+        self.shared.stopped();
+    }
+
+    /// Takes over a new order; one that changes the way of records waits for those under way.
+    async fn obey(&mut self, order: PipelineOrder) {
+        self.delivery.set_policy(policy(&order.plan));
+        if order.same_way(&self.order) {
+            self.turning = None;
+            if order.draining && !self.order.draining {
+                for source in &mut self.sources {
+                    source.until = Some(source.reader.position() + source.reader.lag());
+                }
+            } else if !order.draining {
+                for source in &mut self.sources {
+                    source.until = None;
+                }
+            }
+            self.delivery.set_flushing(order.draining);
+            self.order = order;
+            return;
+        }
+        let limit = *self.turning.get_or_insert_with(|| Instant::now() + TURN);
+        self.delivery.set_flushing(true);
+        if self.in_hand() > 0 && Instant::now() < limit {
+            return;
+        }
+        self.turning = None;
+        self.order = order;
+        self.rebuild().await;
+    }
+
+    /// Starts over with what is not done, as the order in force says.
+    async fn rebuild(&mut self) {
+        if let Some(functions) = self.functions.take() {
+            functions.end().await;
+        }
+        self.hear();
+        self.commit();
+        let order = self.order.clone();
+        let plan = &order.plan;
+        self.staged = None;
+        self.first_output = self.delivery.next_id();
+        self.outputs.clear();
+        self.bytes = 0;
+        self.letters.forget();
+        let sinks = order.sinks.len();
+        self.delivery = Delivery::new(policy(plan), sinks, self.first_output, Jitter::for_name(&plan.name));
+        self.delivery.set_flushing(order.draining);
+        let origin = |sink| Arc::new(Origin { reply: self.reply.clone(), sink });
+        self.sinks = order.sinks.iter().enumerate().map(|(sink, link)| SinkSide { link: link.clone(), origin: origin(sink) }).collect();
+        let before = std::mem::take(&mut self.sources);
+        let mut kept = Vec::new();
+        for (uid, acks) in plan.sources.iter().zip(&order.sources) {
+            let old = before.iter().position(|side| side.uid == *uid && Arc::ptr_eq(&side.acks, acks));
+            let resumed = old.and_then(|index| before.get(index)).map(|old| (old.slot, old.progress.cursor()));
+            let opened = match resumed {
+                Some((slot, cursor)) => reopen(&self.around.log, uid, acks, slot, cursor).await,
+                None => attach(&self.around.log, uid, acks).await,
+            };
+            kept.extend(old);
+            match opened {
+                Ok(side) => self.sources.push(side),
+                Err(error) => self.shared.error(format!("stream {uid} cannot be read: {error}")),
+            }
+        }
+        for (index, side) in before.iter().enumerate() {
+            if !kept.contains(&index) {
+                side.acks.detach(side.slot);
+            }
+        }
+        let steps = self.shared.set_steps(plan);
+        if !plan.steps.is_empty() {
+            self.functions = Some(FunctionsLink::start(Functions::new(plan, &steps, &self.around.restart)));
+        }
+    }
+
+    /// Records and letters that are under way.
+    fn in_hand(&self) -> usize {
+        self.sources.iter().map(|source| source.progress.open()).sum()
+    }
+
+    async fn event(&mut self) -> Event {
+        let readable = self.may_read();
+        let now = self.begun.elapsed();
+        let wake = self.next_wake(now);
+        let max_records = self.read_limit();
+        let plan = self.order.plan.clone();
+        let staged = self.staged.is_some();
+        tokio::select! {
+            _ = self.orders.changed() => Event::Order,
+            reply = self.replies.recv() => Event::Reply(reply),
+            result = functions_result(&mut self.functions), if staged => Event::Functions(result),
+            (source, entries) = next_entries(&mut self.sources, max_records, plan.batch.bytes), if readable => {
+                Event::Entries(source, entries)
+            }
+            () = self.letters.stored() => Event::Stored,
+            () = any_changed(&mut self.sinks) => Event::Wake,
+            () = sleep_until(wake.map(|wake| self.begun + wake)) => Event::Wake,
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Order | Event::Wake => {}
+            Event::Reply(reply) => {
+                if let Some(reply) = reply {
+                    self.reply(reply);
+                }
+            }
+            Event::Functions(Some(Ok(passed))) => {
+                if let Some((taken, count)) = self.staged.take() {
+                    self.passed(&taken, count, passed);
+                }
+            }
+            Event::Functions(Some(Err(error))) => {
+                // The records stay undone, and a new start takes them again.
+                self.shared.error(format!("the answers of the functions do not fit together: {error}"));
+                self.staged = None;
+            }
+            Event::Functions(None) => self.staged = None,
+            Event::Entries(source, Ok(entries)) => self.take(source, entries),
+            Event::Entries(source, Err(error)) => {
+                if let Some(side) = self.sources.get_mut(source) {
+                    side.closed = true;
+                    self.shared.error(format!("stream {} cannot be read: {error}", side.uid));
+                }
+            }
+            Event::Stored => {
+                for burden in self.letters.take_stored() {
+                    self.relieve(&burden);
+                }
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        !self.order.plan.held && self.staged.is_none() && self.turning.is_none() && self.read_limit() > 0
+    }
+
+    fn read_limit(&self) -> u32 {
+        if self.bytes >= BYTES_IN_HAND {
+            return 0;
+        }
+        let batch = &self.order.plan.batch;
+        let room = (batch.window as usize).max(batch.records as usize).saturating_sub(self.in_hand());
+        u32::try_from(room).unwrap_or(u32::MAX).min(batch.records.max(1))
+    }
+
+    fn next_wake(&self, now: Duration) -> Option<Duration> {
+        let ready = |side: &SinkSide| side.link.as_ref().is_some_and(|link| link.status.borrow().ready);
+        let sinks = self.sinks.iter().enumerate().filter(|(_, side)| ready(side));
+        let deliveries = sinks.filter_map(|(sink, _)| self.delivery.next_wake(sink));
+        let turning = self.turning.map(|limit| limit.saturating_duration_since(self.begun));
+        deliveries.chain(turning).min().map(|wake| wake.max(now))
+    }
+
+    /// Records came from the log.
+    fn take(&mut self, source: usize, entries: Entries) {
+        let Some(side) = self.sources.get_mut(source) else { return };
+        let Entries { partition, first_offset, records } = entries;
+        let count = records.len();
+        side.progress.take(first_offset, count);
+        let size = records.size();
+        self.bytes += size;
+        let upstream_ids = records.upstream_ids.clone();
+        let taken = Arc::new(Taken { source, first_offset, partition, upstream_ids, size });
+        let mut lot = Lot::input(records);
+        if !self.order.plan.sampling.is_zero() {
+            lot = self.sample(lot);
+        }
+        if lot.is_empty() {
+            return self.passed(&taken, count, Passed::default());
+        }
+        match &self.functions {
+            None => {
+                let exits = vec![crate::functions::Exit { sink: 0, lot }];
+                self.passed(&taken, count, Passed { exits, refused: Vec::new() });
+            }
+            Some(functions) => {
+                if functions.offer(lot) {
+                    self.staged = Some((taken, count));
+                }
+            }
+        }
+    }
+
+    /// At most one record in the interval goes on.
+    fn sample(&mut self, lot: Lot) -> Lot {
+        let now = Instant::now();
+        let due = self.last_sample.is_none_or(|last| now >= last + self.order.plan.sampling);
+        if !due {
+            return Lot::default();
+        }
+        self.last_sample = Some(now);
+        lot.select(&[0]).unwrap_or_default()
+    }
+
+    /// The functions are through with a batch.
+    fn passed(&mut self, taken: &Arc<Taken>, count: usize, passed: Passed) {
+        let now = self.begun.elapsed();
+        let mut named = vec![false; count];
+        let size: usize = passed.exits.iter().map(|exit| exit.lot.records.size()).sum();
+        self.bytes = self.bytes.saturating_sub(taken.size) + size;
+        for exit in passed.exits {
+            if self.shared.tail.is_watched() {
+                self.watch(&exit.lot, taken);
+            }
+            let held = Arc::new(Held { lot: exit.lot, taken: taken.clone() });
+            let records = &held.lot.records;
+            for row in 0..records.len() {
+                self.burden(&held, row as u32, &mut named);
+                self.delivery.offer(now, exit.sink, records.key.get(row), records.record_size(row));
+                self.outputs.push_back(Some(Output { held: held.clone(), row: row as u32 }));
+            }
+        }
+        for refused in passed.refused {
+            let name = self.order.plan.steps.get(refused.step).map(|step| (step.name.clone(), digest(step)));
+            let (step, component) = name.unwrap_or_default();
+            let held = Arc::new(Held { lot: refused.lot, taken: taken.clone() });
+            for (row, reason) in (0..).zip(refused.reasons) {
+                self.burden(&held, row, &mut named);
+                self.give_up(&held, row, &step, &component, reason, 1);
+            }
+        }
+        let filtered = named.iter().filter(|named| !**named).count();
+        self.shared.filtered(filtered as u64);
+        if let Some(side) = self.sources.get_mut(taken.source) {
+            for offset in (taken.first_offset..).take(count) {
+                side.progress.done(offset);
+            }
+        }
+        self.recount();
+    }
+
+    /// An output, or a letter, stands between its inputs and their end.
+    fn burden(&mut self, held: &Held, row: u32, named: &mut [bool]) {
+        let Some(side) = self.sources.get_mut(held.taken.source) else { return };
+        for root in held.lot.roots(row) {
+            side.progress.add(held.taken.first_offset + u64::from(root));
+            if let Some(named) = named.get_mut(root as usize) {
+                *named = true;
+            }
+        }
+    }
+
+    fn relieve(&mut self, burden: &Burden) {
+        if let Some(side) = self.sources.get_mut(burden.source) {
+            for offset in &burden.offsets {
+                side.progress.done(*offset);
+            }
+        }
+        self.recount();
+    }
+
+    /// With nothing in hand, nothing is held.
+    fn recount(&mut self) {
+        if self.in_hand() == 0 {
+            self.bytes = 0;
+        }
+    }
+
+    /// Hears all that sinks have answered so far.
+    fn hear(&mut self) {
+        while let Ok(reply) = self.replies.try_recv() {
+            self.reply(reply);
+        }
+    }
+
+    fn reply(&mut self, reply: SinkReply) {
+        let now = self.begun.elapsed();
+        match reply {
+            SinkReply::Outcomes(outcomes) => {
+                for (id, outcome) in outcomes {
+                    if let Outcome::Retry { reason, .. } = &outcome {
+                        self.shared.postponed(reason);
+                    }
+                    if let Some(done) = self.delivery.outcome(now, id, outcome) {
+                        self.finish(done);
+                    }
+                }
+            }
+            SinkReply::Lost { sink, ids, crashed } => {
+                for done in self.delivery.lost(now, sink, &ids, crashed) {
+                    self.finish(done);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, done: Done) {
+        let Some(index) = done.id.checked_sub(self.first_output) else { return };
+        let Some(output) = self.outputs.get_mut(index as usize).and_then(Option::take) else { return };
+        while matches!(self.outputs.front(), Some(None)) {
+            self.outputs.pop_front();
+            self.first_output += 1;
+        }
+        let size = output.held.lot.records.record_size(output.row as usize);
+        self.bytes = self.bytes.saturating_sub(size);
+        match done.verdict {
+            Verdict::Delivered => {
+                self.shared.delivered(1, size as u64);
+                let offsets = self.offsets(&output.held, output.row);
+                self.relieve(&Burden { source: output.held.taken.source, offsets });
+            }
+            Verdict::GivenUp { reason } => {
+                let link = self.sinks.get(done.sink).and_then(|side| side.link.as_ref());
+                let (name, digest) = link.map(|link| (link.name.to_string(), link.digest.to_string())).unwrap_or_default();
+                self.give_up(&output.held, output.row, &name, &digest, reason, done.attempts);
+            }
+        }
+    }
+
+    fn offsets(&self, held: &Held, row: u32) -> Vec<u64> {
+        held.lot.roots(row).map(|root| held.taken.first_offset + u64::from(root)).collect()
+    }
+
+    fn give_up(&mut self, held: &Held, row: u32, step: &str, component: &str, reason: String, attempts: u32) {
+        let burden = Burden { source: held.taken.source, offsets: self.offsets(held, row) };
+        if self.order.plan.on_error == OnError::Drop {
+            self.shared.dropped(1);
+            return self.relieve(&burden);
+        }
+        let (address, id) = self.identity(&held.lot, row, &held.taken);
+        let Some(address) = address else { return self.relieve(&burden) };
+        let plan = &self.order.plan;
+        self.letters.add(&held.lot.records, row as usize, burden, |letter| {
+            letter.id = id;
+            letter.stream = address.stream.clone();
+            letter.address = Some(address);
+            letter.pipeline = Some(plan.uid.clone());
+            letter.pipeline_name.clone_from(&plan.name);
+            step.clone_into(&mut letter.step);
+            component.clone_into(&mut letter.component);
+            letter.reason = reason;
+            letter.attempts = attempts;
+        });
+    }
+
+    fn identity(&self, lot: &Lot, row: u32, taken: &Taken) -> (Option<RecordAddress>, RecordId) {
+        let root = lot.root(row);
+        let stream = self.sources.get(taken.source).map(|side| side.uid.clone()).unwrap_or_default();
+        let address =
+            RecordAddress { stream, partition: taken.partition, offset: taken.first_offset + u64::from(root) };
+        let id = match taken.upstream_ids.get(root as usize) {
+            [] => RecordId::of_address(&address),
+            upstream => RecordId::of_upstream(&address.stream, upstream),
+        };
+        (Some(address), lot.id(row, id))
+    }
+
+    fn watch(&self, lot: &Lot, taken: &Taken) {
+        for row in 0..lot.len() {
+            self.shared.tail.send(&lot.records, row, || {
+                let (address, id) = self.identity(lot, row as u32, taken);
+                (address, Some(id))
+            });
+        }
+    }
+
+    /// Writes what may be written to the sinks that are ready.
+    fn write(&mut self, now: Duration) {
+        for sink in 0..self.sinks.len() {
+            let Some(link) = self.sinks.get_mut(sink).and_then(|side| side.link.as_mut()) else { continue };
+            let status = *link.status.borrow_and_update();
+            let link = link.clone();
+            if !status.ready {
+                continue;
+            }
+            // What a former session left behind comes before what this one is given.
+            self.hear();
+            loop {
+                let writes = self.delivery.next_write(now, sink);
+                if writes.is_empty() {
+                    break;
+                }
+                let retried = writes.iter().filter(|write| write.attempt > 1).count();
+                self.shared.retried(retried as u64);
+                let ids: Vec<u64> = writes.iter().map(|write| write.id).collect();
+                let attempts = writes.iter().map(|write| write.attempt).collect();
+                let Some(origin) = self.sinks.get(sink).map(|side| side.origin.clone()) else { break };
+                let gathered = self.gather(&ids, link.reads.contains(ferrule_model::component::Columns::RECORD_IDS));
+                let sent = match gathered {
+                    Ok(records) => {
+                        let records = Batch { attempts, ..records };
+                        link.write(WriteRequest { origin, session: status.session, ids: ids.clone(), records })
+                    }
+                    Err(error) => {
+                        self.shared.error(error.to_string());
+                        false
+                    }
+                };
+                if !sent {
+                    self.delivery.lost(now, sink, &ids, false);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The batch of these outputs; neighbours share their bytes.
+    fn gather(&self, ids: &[u64], with_ids: bool) -> Result<Batch, ferrule_model::record::BatchError> {
+        let mut runs: Vec<(&Arc<Held>, Vec<u32>)> = Vec::new();
+        let output = |id: &u64| self.outputs.get(usize::try_from(id.checked_sub(self.first_output)?).ok()?)?.as_ref();
+        for output in ids.iter().filter_map(output) {
+            match runs.last_mut() {
+                Some((held, rows)) if Arc::ptr_eq(held, &output.held) => rows.push(output.row),
+                _ => runs.push((&output.held, vec![output.row])),
+            }
+        }
+        let mut batches = Vec::with_capacity(runs.len());
+        for (held, rows) in runs {
+            let mut batch = held.lot.records.select(&rows)?;
+            batch.tokens = Default::default();
+            batch.upstream_ids = Column::default();
+            if with_ids {
+                let id = |row: &u32| self.identity(&held.lot, *row, &held.taken).1.to_hex();
+                batch.record_ids = Column::of(rows.iter().map(id))?;
+            }
+            batches.push(batch);
+        }
+        Batch::concat(&batches)
+    }
+
+    /// Tells the trackers and the log what is done.
+    fn commit(&mut self) {
+        for side in &mut self.sources {
+            let completed = side.progress.take_completed();
+            if completed.is_empty() {
+                continue;
+            }
+            side.acks.done(side.slot, completed);
+            side.reader.commit(&side.progress.cursor());
+        }
+    }
+
+    fn publish(&self) {
+        let lag = self.sources.iter().map(|side| side.reader.lag()).sum();
+        let drained = self.order.draining
+            && self.in_hand() == 0
+            && (self.order.plan.held
+                || self.sources.iter().all(|side| side.until.is_none_or(|until| side.reader.position() >= until)));
+        let missing = self.sinks.iter().any(|side| side.link.is_none());
+        let waiting = self.sinks.iter().filter_map(|side| side.link.as_ref()).find(|link| !link.status.borrow().ready);
+        let (state, detail) = match () {
+            () if missing => ("waiting", "a sink stream of this pipeline does not run".to_owned()),
+            () if self.order.plan.held => ("paused", String::new()),
+            () => match waiting {
+                Some(link) => ("waiting", format!("the sink stream {} takes nothing now", link.name)),
+                None => ("running", String::new()),
+            },
+        };
+        self.shared.publish(state, detail, lag, self.in_hand() as u64, drained);
+    }
+}
+
+async fn attach(log: &Arc<dyn Log>, uid: &Uid, acks: &Arc<Acks>) -> Result<SourceSide, FlowError> {
+    let slot = acks.attach()?;
+    let reader = match log.reader(uid, StartAt::Latest).await {
+        Ok(reader) => reader,
+        Err(error) => {
+            acks.detach(slot);
+            return Err(error.into());
+        }
+    };
+    let start = reader.position();
+    acks.started(slot, start);
+    let progress = Progress::starting_at(start);
+    Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, until: None, closed: false })
+}
+
+async fn reopen(log: &Arc<dyn Log>, uid: &Uid, acks: &Arc<Acks>, slot: Slot, cursor: Cursor) -> Result<SourceSide, FlowError> {
+    let progress = Progress::starting_at(cursor.low);
+    let reader = log.reader(uid, StartAt::Cursor(cursor)).await?;
+    Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, until: None, closed: false })
+}
+
+fn digest(step: &crate::plan::StepPlan) -> String {
+    step.guest.component.artifact().digest().to_owned()
+}
+
+fn policy(plan: &PipelinePlan) -> Policy {
+    Policy {
+        batch_records: plan.batch.records.max(1) as usize,
+        batch_bytes: usize::try_from(plan.batch.bytes).unwrap_or(usize::MAX),
+        linger: plan.batch.linger,
+        window: plan.batch.window.max(1) as usize,
+        backoff: plan.retry.backoff.clone(),
+        attempts: plan.retry.attempts,
+        age: plan.retry.age,
+    }
+}
+
+async fn functions_result(functions: &mut Option<FunctionsLink>) -> Option<Result<Passed, String>> {
+    match functions {
+        Some(functions) => functions.result().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+type Reading<'a> = Pin<Box<dyn Future<Output = Result<Entries, LogError>> + Send + 'a>>;
+
+/// The next records of whichever source has some. A dropped call has read nothing.
+async fn next_entries(sources: &mut [SourceSide], max_records: u32, max_bytes: u64) -> (usize, Result<Entries, LogError>) {
+    let mut readings: Vec<(usize, Reading<'_>)> = sources
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, side)| !side.closed && side.until.is_none_or(|until| side.reader.position() < until))
+        .map(|(index, side)| (index, side.reader.next(max_records, max_bytes)))
+        .collect();
+    poll_fn(|context| {
+        for (index, reading) in &mut readings {
+            if let Poll::Ready(entries) = reading.as_mut().poll(context) {
+                return Poll::Ready((*index, entries));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// Ready when the status of any sink changes from what was seen last.
+async fn any_changed(sinks: &mut [SinkSide]) {
+    let mut changes: Vec<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = Vec::with_capacity(sinks.len());
+    for link in sinks.iter_mut().filter_map(|side| side.link.as_mut()) {
+        changes.push(Box::pin(async move {
+            // A sink that is gone changes no more.
+            if link.status.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }));
+    }
+    poll_fn(|context| {
+        let changed = changes.iter_mut().any(|change| change.as_mut().poll(context).is_ready());
+        if changed { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await
+}

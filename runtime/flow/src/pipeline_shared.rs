@@ -1,0 +1,189 @@
+//! What is known of a pipeline from outside.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use ferrule_model::ids::Uid;
+use tokio::sync::watch;
+
+use crate::meter::Meter;
+use crate::plan::PipelinePlan;
+use crate::shared::Shared;
+use crate::snapshot::PipelineSnapshot;
+use crate::tail::TailPoint;
+
+/// What is known of one pipeline.
+#[derive(Debug)]
+pub(crate) struct PipelineShared {
+    name: Arc<str>,
+    pub(crate) tail: TailPoint,
+    pub(crate) meter: Meter,
+    filtered: AtomicU64,
+    dead: AtomicU64,
+    dropped: AtomicU64,
+    retried: AtomicU64,
+    lag: AtomicU64,
+    in_flight: AtomicU64,
+    drained: watch::Sender<bool>,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug)]
+struct Facts {
+    state: &'static str,
+    detail: String,
+    last_error: Option<String>,
+    last_error_ms: i64,
+    steps: Vec<(String, Arc<Shared>)>,
+    /// Restarts of steps that are gone.
+    restarts: u64,
+}
+
+impl PipelineShared {
+    pub(crate) fn new(name: impl Into<Arc<str>>) -> Arc<Self> {
+        let name = name.into();
+        let facts = Facts {
+            state: "starting",
+            detail: String::new(),
+            last_error: None,
+            last_error_ms: 0,
+            steps: Vec::new(),
+            restarts: 0,
+        };
+        Arc::new(Self {
+            tail: TailPoint::new(name.clone()),
+            name,
+            meter: Meter::new(Instant::now()),
+            filtered: AtomicU64::new(0),
+            dead: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+            retried: AtomicU64::new(0),
+            lag: AtomicU64::new(0),
+            in_flight: AtomicU64::new(0),
+            drained: watch::Sender::new(false),
+            facts: Mutex::new(facts),
+        })
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn delivered(&self, records: u64, bytes: u64) {
+        self.meter.add(records, bytes);
+    }
+
+    pub(crate) fn filtered(&self, records: u64) {
+        self.filtered.fetch_add(records, Relaxed);
+    }
+
+    pub(crate) fn dead(&self, records: u64) {
+        self.dead.fetch_add(records, Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, records: u64) {
+        self.dropped.fetch_add(records, Relaxed);
+    }
+
+    pub(crate) fn retried(&self, records: u64) {
+        self.retried.fetch_add(records, Relaxed);
+    }
+
+    /// A sink asked for another attempt. It says so for each record, so only what is new is written down.
+    pub(crate) fn postponed(&self, reason: &str) {
+        let mut facts = self.facts();
+        if facts.last_error.as_deref() != Some(reason) {
+            facts.last_error = Some(reason.to_owned());
+        }
+        facts.last_error_ms = crate::shared::now_ms();
+    }
+
+    pub(crate) fn error(&self, message: String) {
+        tracing::warn!(pipeline = &*self.name, "{message}");
+        let mut facts = self.facts();
+        facts.last_error = Some(message);
+        facts.last_error_ms = crate::shared::now_ms();
+    }
+
+    /// The steps of the pipeline from now on; a step that keeps its name keeps what is known of it.
+    pub(crate) fn set_steps(&self, plan: &PipelinePlan) -> Vec<Arc<Shared>> {
+        let mut facts = self.facts();
+        let before = std::mem::take(&mut facts.steps);
+        for step in &plan.steps {
+            let old = before.iter().find(|(name, _)| *name == step.name).map(|(_, shared)| shared.clone());
+            let shared = old.unwrap_or_else(|| Shared::new(format!("{}/{}", plan.name, step.name)));
+            facts.steps.push((step.name.clone(), shared));
+        }
+        let gone = before.iter().filter(|(name, _)| !plan.steps.iter().any(|step| step.name == *name));
+        facts.restarts += gone.map(|(_, shared)| shared.restarts()).sum::<u64>();
+        facts.steps.iter().map(|(_, shared)| shared.clone()).collect()
+    }
+
+    pub(crate) fn steps(&self) -> Vec<(String, Arc<Shared>)> {
+        self.facts().steps.clone()
+    }
+
+    pub(crate) fn publish(&self, state: &'static str, detail: String, lag: u64, in_flight: u64, drained: bool) {
+        let mut facts = self.facts();
+        facts.state = state;
+        facts.detail = detail;
+        drop(facts);
+        self.lag.store(lag, Relaxed);
+        self.in_flight.store(in_flight, Relaxed);
+        self.drained.send_if_modified(|before| std::mem::replace(before, drained) != drained);
+    }
+
+    pub(crate) fn stopped(&self) {
+        let mut facts = self.facts();
+        facts.state = "stopped";
+        facts.detail.clear();
+    }
+
+    /// Whether everything that draining asked for is done, as it changes.
+    pub(crate) fn drained(&self) -> watch::Receiver<bool> {
+        self.drained.subscribe()
+    }
+
+    pub(crate) fn sample(&self, now: Instant) {
+        self.meter.sample(now);
+        for (_, step) in &self.facts().steps {
+            step.meter.sample(now);
+        }
+    }
+
+    pub(crate) fn snapshot(&self, uid: &Uid, revision: u64) -> PipelineSnapshot {
+        let facts = self.facts();
+        let (delivered, delivered_bytes) = self.meter.totals();
+        let (records_per_second, bytes_per_second) = self.meter.rates();
+        let steps: Vec<_> = facts.steps.iter().map(|(name, shared)| (name.clone(), shared.snapshot())).collect();
+        let own = facts.last_error.clone().map(|error| (facts.last_error_ms, error));
+        let of_steps = facts.steps.iter().filter_map(|(name, shared)| {
+            shared.last_error().map(|(error, time)| (time, format!("step {name}: {error}")))
+        });
+        PipelineSnapshot {
+            uid: uid.clone(),
+            name: self.name.to_string(),
+            state: facts.state,
+            detail: facts.detail.clone(),
+            lag: self.lag.load(Relaxed),
+            in_flight: self.in_flight.load(Relaxed),
+            delivered,
+            delivered_bytes,
+            filtered: self.filtered.load(Relaxed),
+            dead: self.dead.load(Relaxed),
+            dropped: self.dropped.load(Relaxed),
+            retried: self.retried.load(Relaxed),
+            records_per_second,
+            bytes_per_second,
+            restarts: facts.restarts + steps.iter().map(|(_, step)| step.restarts).sum::<u64>(),
+            last_error: own.into_iter().chain(of_steps).max_by_key(|(time, _)| *time).map(|(_, error)| error),
+            steps,
+            revision,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What is known of a session from outside: kept by its task, told by its guest, read by whoever asks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use ferrule_host::{Health, Level, Observer, Refusal, Severity};
+
+use crate::logs::{LogBook, LogLine};
+use crate::meter::Meter;
+use crate::snapshot::{Alert, GuestMetric, GuestSnapshot, StreamState};
+use crate::tail::TailPoint;
+
+/// Kinds and targets of used abilities that are kept of one session.
+const ALLOWED_KEPT: usize = 64;
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// What is known of one session.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    name: Arc<str>,
+    pub(crate) logs: LogBook,
+    pub(crate) meter: Meter,
+    pub(crate) tail: TailPoint,
+    restarts: AtomicU64,
+    refusals: AtomicU64,
+    memory: AtomicU64,
+    pub(crate) unsettled: AtomicU64,
+    facts: Mutex<Facts>,
+}
+
+#[derive(Debug, Default)]
+struct Facts {
+    component: String,
+    state: StreamState,
+    detail: String,
+    since_ms: i64,
+    health: Option<Health>,
+    alerts: BTreeMap<String, Alert>,
+    last_error: Option<(String, i64)>,
+    last_refusal: Option<Refusal>,
+    allowed: BTreeSet<(String, String)>,
+    metrics: BTreeMap<(String, Vec<(String, String)>), (bool, f64)>,
+    replayable: Option<bool>,
+}
+
+impl Shared {
+    pub(crate) fn new(name: impl Into<Arc<str>>) -> Arc<Self> {
+        let name = name.into();
+        Arc::new(Self {
+            logs: LogBook::default(),
+            meter: Meter::new(Instant::now()),
+            tail: TailPoint::new(name.clone()),
+            name,
+            restarts: AtomicU64::new(0),
+            refusals: AtomicU64::new(0),
+            memory: AtomicU64::new(0),
+            unsettled: AtomicU64::new(0),
+            facts: Mutex::new(Facts { since_ms: now_ms(), ..Facts::default() }),
+        })
+    }
+
+    fn facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn set_state(&self, state: StreamState, detail: impl Into<String>) {
+        let mut facts = self.facts();
+        if facts.state != state {
+            facts.since_ms = now_ms();
+        }
+        facts.state = state;
+        facts.detail = detail.into();
+    }
+
+    pub(crate) fn set_component(&self, digest: &str) {
+        digest.clone_into(&mut self.facts().component);
+    }
+
+    pub(crate) fn set_replayable(&self, replayable: Option<bool>) {
+        self.facts().replayable = replayable;
+    }
+
+    pub(crate) fn set_memory(&self, bytes: u64) {
+        self.memory.store(bytes, Relaxed);
+    }
+
+    /// A session ended: what the guest said of itself is over.
+    pub(crate) fn end_session(&self) {
+        let mut facts = self.facts();
+        facts.health = None;
+        facts.alerts.clear();
+        drop(facts);
+        self.memory.store(0, Relaxed);
+    }
+
+    /// Something went wrong; it is kept, and written to the guest's log where people look for it.
+    pub(crate) fn error(&self, message: String) {
+        tracing::warn!(guest = &*self.name, "{message}");
+        self.line(Level::Error, "ferrule", &message, &[]);
+        self.facts().last_error = Some((message, now_ms()));
+    }
+
+    pub(crate) fn restarted(&self) {
+        self.restarts.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn restarts(&self) -> u64 {
+        self.restarts.load(Relaxed)
+    }
+
+    pub(crate) fn last_error(&self) -> Option<(String, i64)> {
+        self.facts().last_error.clone()
+    }
+
+    pub(crate) fn replayable(&self) -> Option<bool> {
+        self.facts().replayable
+    }
+
+    fn line(&self, level: Level, target: &str, message: &str, fields: &[(String, String)]) {
+        self.logs.push(LogLine {
+            time_ms: now_ms(),
+            level,
+            source: self.name.clone(),
+            target: target.to_owned(),
+            message: message.to_owned(),
+            fields: fields.to_vec(),
+        });
+    }
+
+    pub(crate) fn snapshot(&self) -> GuestSnapshot {
+        let facts = self.facts();
+        GuestSnapshot {
+            component: facts.component.clone(),
+            state: facts.state,
+            detail: facts.detail.clone(),
+            since_ms: facts.since_ms,
+            health: facts.health.clone(),
+            alerts: facts.alerts.clone(),
+            restarts: self.restarts(),
+            last_error: facts.last_error.as_ref().map(|(message, _)| message.clone()),
+            last_error_ms: facts.last_error.as_ref().map(|(_, time)| *time),
+            refusals: self.refusals.load(Relaxed),
+            last_refusal: facts.last_refusal.clone(),
+            allowed: facts.allowed.iter().cloned().collect(),
+            memory_bytes: self.memory.load(Relaxed),
+            metrics: facts
+                .metrics
+                .iter()
+                .map(|((name, labels), (counter, value))| GuestMetric {
+                    name: name.clone(),
+                    labels: labels.clone(),
+                    counter: *counter,
+                    value: *value,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Observer for Shared {
+    fn log(&self, level: Level, target: &str, message: &str, fields: &[(String, String)]) {
+        self.line(level, target, message, fields);
+    }
+
+    fn count(&self, name: &str, labels: &[(String, String)], amount: u64) {
+        let mut facts = self.facts();
+        let (_, value) = facts.metrics.entry((name.to_owned(), labels.to_vec())).or_insert((true, 0.0));
+        *value += amount as f64;
+    }
+
+    fn gauge(&self, name: &str, labels: &[(String, String)], value: f64) {
+        self.facts().metrics.insert((name.to_owned(), labels.to_vec()), (false, value));
+    }
+
+    fn health(&self, health: Health) {
+        self.facts().health = Some(health);
+    }
+
+    fn alert(&self, severity: Severity, name: &str, message: &str) {
+        self.facts().alerts.insert(name.to_owned(), Alert { severity, message: message.to_owned() });
+    }
+
+    fn clear(&self, name: &str) {
+        self.facts().alerts.remove(name);
+    }
+
+    fn denied(&self, refusal: &Refusal) {
+        self.refusals.fetch_add(1, Relaxed);
+        let repeated = self.facts().last_refusal.replace(refusal.clone()).as_ref() == Some(refusal);
+        // A guest that tries again and again tells its operator nothing new.
+        if !repeated {
+            let fields = [("remedy".to_owned(), refusal.remedy.clone())];
+            self.line(Level::Warn, "ferrule", &refusal.message, &fields);
+        }
+    }
+
+    fn allowed(&self, kind: &str, target: &str) {
+        let mut facts = self.facts();
+        if facts.allowed.len() < ALLOWED_KEPT {
+            facts.allowed.insert((kind.to_owned(), target.to_owned()));
+        }
+    }
+}

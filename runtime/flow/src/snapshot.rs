@@ -1,0 +1,177 @@
+//! How everything is doing, as data.
+
+use std::collections::BTreeMap;
+
+use ferrule_host::{Health, Refusal, Severity};
+use ferrule_model::component::Direction;
+use ferrule_model::ids::Uid;
+
+/// What a stream, or a step, is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StreamState {
+    /// It has not been opened yet.
+    #[default]
+    Starting,
+    /// An ingress stream that no pipeline reads: on a log that is not durable it is not opened, since its records would be lost.
+    NoPipeline,
+    /// It connects.
+    Opening,
+    /// It is open.
+    Running,
+    /// It is open and paused.
+    Held,
+    /// It failed and waits before it is opened again.
+    BackingOff,
+    /// Its parameters can never work; it waits for its documents to change.
+    Failed,
+    /// It is closed.
+    Stopped,
+}
+
+impl StreamState {
+    /// One word for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::NoPipeline => "no-pipeline",
+            Self::Opening => "opening",
+            Self::Running => "running",
+            Self::Held => "paused",
+            Self::BackingOff => "backing-off",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// What a guest raised and has not cleared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// How bad.
+    pub severity: Severity,
+    /// What it says.
+    pub message: String,
+}
+
+/// A number that a guest keeps for the operator.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GuestMetric {
+    /// Its name, without the host's prefix.
+    pub name: String,
+    /// Its labels.
+    pub labels: Vec<(String, String)>,
+    /// Whether it only grows.
+    pub counter: bool,
+    /// Its value.
+    pub value: f64,
+}
+
+/// How a session is doing: a stream's, or a step's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GuestSnapshot {
+    /// The digest of the component that runs.
+    pub component: String,
+    /// What it is doing.
+    pub state: StreamState,
+    /// What more there is to say about the state.
+    pub detail: String,
+    /// Since when it is in this state, in milliseconds since 1970.
+    pub since_ms: i64,
+    /// How the guest says it is; none while it says nothing.
+    pub health: Option<Health>,
+    /// What it raised, by name.
+    pub alerts: BTreeMap<String, Alert>,
+    /// How often it was opened again after a failure.
+    pub restarts: u64,
+    /// The last error.
+    pub last_error: Option<String>,
+    /// When that was, in milliseconds since 1970.
+    pub last_error_ms: Option<i64>,
+    /// How often it reached for what it was not granted.
+    pub refusals: u64,
+    /// What it was refused last, with what to write where.
+    pub last_refusal: Option<Refusal>,
+    /// What it used of what it was granted: kind and target.
+    pub allowed: Vec<(String, String)>,
+    /// Bytes of memory that it holds.
+    pub memory_bytes: u64,
+    /// Its own numbers.
+    pub metrics: Vec<GuestMetric>,
+}
+
+/// How a stream is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StreamSnapshot {
+    /// Its uid.
+    pub uid: Uid,
+    /// Its name.
+    pub name: String,
+    /// Which way it goes.
+    pub direction: Direction,
+    /// Its session.
+    pub guest: GuestSnapshot,
+    /// Records taken in or delivered.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The rate now.
+    pub records_per_second: f64,
+    /// The rate now.
+    pub bytes_per_second: f64,
+    /// An ingress stream: whether the outside system gives again what is not settled; none while unknown.
+    pub replayable: Option<bool>,
+    /// An ingress stream: records taken in and not settled. An egress stream: records in flight.
+    pub unsettled: u64,
+    /// The revision of its plan.
+    pub revision: u64,
+}
+
+/// How a pipeline is doing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PipelineSnapshot {
+    /// Its uid.
+    pub uid: Uid,
+    /// Its name.
+    pub name: String,
+    /// One word: `running`, `paused`, `waiting` (for a stream, see `detail`), `stopped`.
+    pub state: &'static str,
+    /// What more there is to say about the state.
+    pub detail: String,
+    /// Records in the log that it has not taken.
+    pub lag: u64,
+    /// Records taken and without outcome.
+    pub in_flight: u64,
+    /// Records that the sinks have.
+    pub delivered: u64,
+    /// Their bytes.
+    pub delivered_bytes: u64,
+    /// Records that a function dropped.
+    pub filtered: u64,
+    /// Records given up and stored.
+    pub dead: u64,
+    /// Records given up and not stored.
+    pub dropped: u64,
+    /// Attempts after the first.
+    pub retried: u64,
+    /// The rate of delivery now.
+    pub records_per_second: f64,
+    /// The rate of delivery now.
+    pub bytes_per_second: f64,
+    /// How often a function was opened again.
+    pub restarts: u64,
+    /// The last error.
+    pub last_error: Option<String>,
+    /// Its steps by name, in order.
+    pub steps: Vec<(String, GuestSnapshot)>,
+    /// The revision of its plan.
+    pub revision: u64,
+}
+
+/// How everything is doing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FlowSnapshot {
+    /// The streams, by uid.
+    pub streams: BTreeMap<Uid, StreamSnapshot>,
+    /// The pipelines, by uid.
+    pub pipelines: BTreeMap<Uid, PipelineSnapshot>,
+}

@@ -1,0 +1,343 @@
+//! The task of an ingress stream: from a source into the log, and settled when every pipeline is done.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use ferrule_host::{CallError, PullLimits, Pulled};
+use ferrule_model::ids::Uid;
+use ferrule_model::record::{Batch, NO_TIMESTAMP, RecordAddress, RecordId};
+use ferrule_transport::{AppendReceipt, Durability, Log, LogError};
+use tokio::time::Instant;
+
+use crate::acks::Acks;
+use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::guest::interruptible;
+use crate::session::{Change, Keeper, Live, Opening, Order, close};
+use crate::shared::now_ms;
+use crate::snapshot::StreamState;
+
+/// How long a call to a source lasts at most when nothing comes; it ends at once when there is something else to do.
+const WAIT_MS: u32 = 60_000;
+
+/// How long a source gathers records for one call: enough to make batches of what comes together, too short to be noticed.
+const LINGER_MS: u32 = 1;
+
+/// Bytes of payload kept of a record that is too large for the log.
+const KEPT_HEAD: usize = 4 << 10;
+
+/// Empty answers in a row, each before its time, after which a source is asked less eagerly.
+const HASTY: u32 = 16;
+
+type Appending = Pin<Box<dyn Future<Output = Result<AppendReceipt, LogError>> + Send>>;
+
+/// What one call to the source may bring.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pull {
+    pub(crate) records: u32,
+    pub(crate) bytes: u32,
+}
+
+struct Pending {
+    appending: Appending,
+    session: u64,
+    tokens: Vec<u64>,
+    bytes: u64,
+    position: Option<Vec<u8>>,
+    watched: Option<Batch>,
+}
+
+/// The task's state.
+pub(crate) struct Source {
+    pub(crate) uid: Uid,
+    pub(crate) keeper: Keeper,
+    pub(crate) log: Arc<dyn Log>,
+    pub(crate) acks: Arc<Acks>,
+    pub(crate) dead_letters: Arc<dyn DeadLetters>,
+    pub(crate) pull: Pull,
+    pending: Option<Pending>,
+    /// Records that are too large for the log, until their dead letters are stored.
+    refused: Vec<(DeadLetter, u64)>,
+    position: Option<Vec<u8>>,
+    session: u64,
+}
+
+impl Source {
+    pub(crate) fn new(
+        uid: Uid,
+        keeper: Keeper,
+        log: Arc<dyn Log>,
+        acks: Arc<Acks>,
+        dead_letters: Arc<dyn DeadLetters>,
+        pull: Pull,
+    ) -> Self {
+        let (pending, refused, position) = (None, Vec::new(), None);
+        Self { uid, keeper, log, acks, dead_letters, pull, pending, refused, position, session: 0 }
+    }
+
+    /// On a log that does not last, a record without a reader would be lost.
+    fn needs_reader(&self) -> bool {
+        self.log.guarantees().durable == Durability::Process
+    }
+
+    /// Runs until the order says stop.
+    pub(crate) async fn run(mut self) {
+        let mut attached = self.acks.attached();
+        loop {
+            if self.keeper.order().stop {
+                break;
+            }
+            if self.needs_reader() && *attached.borrow_and_update() == 0 {
+                self.keeper.shared.set_state(StreamState::NoPipeline, "no pipeline reads this stream");
+                tokio::select! {
+                    _ = attached.changed() => {}
+                    _ = self.keeper.orders.changed() => {}
+                }
+                continue;
+            }
+            let needs_reader = self.needs_reader();
+            let mut readers = attached.clone();
+            let unwanted = async move {
+                if !needs_reader || readers.wait_for(|attached| *attached == 0).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            if let Opening::Open(live) = self.keeper.open(self.position.clone(), unwanted).await
+                && self.serve(live).await.is_break()
+            {
+                break;
+            }
+        }
+        self.keeper.shared.set_state(StreamState::Stopped, "");
+    }
+
+    async fn serve(&mut self, mut live: Box<Live>) -> ControlFlow<()> {
+        self.session = self.acks.begin_session();
+        self.keeper.shared.set_replayable(Some(live.replayable));
+        let mut attached = self.acks.attached();
+        let mut hasty = 0;
+        loop {
+            let order = self.keeper.effective();
+            let reopen = match live.change(&order) {
+                Change::None => false,
+                Change::Configure => match live.configure(&order.plan).await {
+                    Ok(reopen) => reopen,
+                    Err(error) => return self.broke(&live, &error),
+                },
+                Change::Reopen | Change::Stop => true,
+            };
+            let tokens = self.acks.take_ready();
+            if !tokens.is_empty() {
+                let settled = live.guest.settle(&tokens).await;
+                self.acks.settled();
+                if let Err(error) = settled {
+                    return self.broke(&live, &error);
+                }
+                self.keeper.worked();
+            }
+            let unread = self.needs_reader() && *attached.borrow_and_update() == 0;
+            if reopen || unread {
+                close(&self.keeper.shared, live).await;
+                self.keeper.shared.set_replayable(None);
+                self.pending = None;
+                return if order.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+            }
+            self.store_refused(&mut live).await;
+            if let Err(error) = self.next(&mut live, &order, &mut attached, &mut hasty).await {
+                return self.broke(&live, &error);
+            }
+            self.keeper.shared.unsettled.store(*self.acks.pending().borrow() as u64, Relaxed);
+        }
+    }
+
+    /// One call to the source, ended early when there is something else to do.
+    async fn next(
+        &mut self,
+        live: &mut Live,
+        order: &Order,
+        attached: &mut tokio::sync::watch::Receiver<usize>,
+        hasty: &mut u32,
+    ) -> Result<(), CallError> {
+        let held = order.held();
+        let full = self.pending.is_some() || !self.refused.is_empty();
+        let (state, detail) = match (held, full) {
+            (true, _) => (StreamState::Held, ""),
+            (false, true) => (StreamState::Running, "held back: the log is full"),
+            (false, false) => (StreamState::Running, ""),
+        };
+        self.keeper.shared.set_state(state, detail);
+        let limits = PullLimits {
+            max_records: if held || full { 0 } else { self.pull.records },
+            max_bytes: self.pull.bytes,
+            linger_ms: LINGER_MS,
+            max_wait_ms: WAIT_MS,
+        };
+        let begun = Instant::now();
+        let mut appended = None;
+        let mut disturbed = false;
+        let pulled = {
+            let (acks, orders, pending) = (&self.acks, &mut self.keeper.orders, &mut self.pending);
+            let retry = !self.refused.is_empty();
+            let interrupt = async {
+                tokio::select! {
+                    _ = orders.changed() => {}
+                    _ = attached.changed() => {}
+                    () = acks.ready() => {}
+                    receipt = append(pending) => appended = Some(receipt),
+                    () = tokio::time::sleep(Duration::from_secs(1)), if retry => {}
+                }
+                disturbed = true;
+            };
+            interruptible(live.guest.next(limits), &live.waker, interrupt).await
+        };
+        if let Some(receipt) = appended {
+            self.appended(receipt);
+        }
+        let pulled = pulled?;
+        self.keeper.shared.set_memory(live.guest.memory_bytes());
+        if pulled.records.is_empty() {
+            let early = !disturbed && begun.elapsed() < Duration::from_millis(u64::from(WAIT_MS) / 60);
+            *hasty = if early { hasty.saturating_add(1) } else { 0 };
+            if *hasty > HASTY {
+                // A guest that returns at once although it has nothing must not take a processor.
+                let (acks, orders) = (&self.acks, &mut self.keeper.orders);
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(10)) => {}
+                    _ = orders.changed() => {}
+                    () = acks.ready() => {}
+                }
+            }
+            if self.pending.is_none() && pulled.position.is_some() {
+                self.position = pulled.position;
+            }
+            return Ok(());
+        }
+        *hasty = 0;
+        self.keeper.worked();
+        self.take_in(pulled).await;
+        Ok(())
+    }
+
+    /// Appends what came. If the log has room this is done when it returns.
+    async fn take_in(&mut self, pulled: Pulled) {
+        let Pulled { mut records, position } = pulled;
+        let limit = self.log.guarantees().largest_record;
+        let fits = |index: usize| records.record_size(index) <= limit;
+        if !(0..records.len()).all(fits) {
+            let (fitting, large): (Vec<u32>, Vec<u32>) = (0..records.count).partition(|index| fits(*index as usize));
+            for index in large {
+                self.refuse(&records, index as usize, limit);
+            }
+            match records.select(&fitting) {
+                Ok(selected) => records = selected,
+                Err(error) => return self.keeper.shared.error(error.to_string()),
+            }
+        }
+        let tokens = records.tokens.to_vec();
+        records.tokens = Default::default();
+        records.attempts = Default::default();
+        if records.is_empty() {
+            self.position = position.or(self.position.take());
+            return;
+        }
+        let (log, uid) = (self.log.clone(), self.uid.clone());
+        let bytes = records.size() as u64;
+        let watched = self.keeper.shared.tail.is_watched().then(|| records.clone());
+        let appending: Appending = Box::pin(async move { log.append(&uid, records).await });
+        self.pending = Some(Pending { appending, session: self.session, tokens, bytes, position, watched });
+        let receipt = tokio::select! {
+            biased;
+            receipt = append(&mut self.pending) => receipt,
+            () = std::future::ready(()) => return,
+        };
+        self.appended(receipt);
+    }
+
+    fn appended(&mut self, receipt: Result<AppendReceipt, LogError>) {
+        let Some(pending) = self.pending.take() else { return };
+        let receipt = match receipt {
+            Ok(receipt) => receipt,
+            // The records are not settled, so the outside system gives them again.
+            Err(error) => return self.keeper.shared.error(format!("records were not taken in: {error}")),
+        };
+        let count = pending.tokens.len() as u64;
+        self.acks.register(pending.session, receipt.first_offset, &pending.tokens);
+        self.keeper.shared.meter.add(count, pending.bytes);
+        if pending.position.is_some() {
+            self.position = pending.position;
+        }
+        let Some(records) = pending.watched else { return };
+        for (row, offset) in (receipt.first_offset..).take(records.len()).enumerate() {
+            let address = RecordAddress { stream: self.uid.clone(), partition: receipt.partition, offset };
+            let id = match records.upstream_ids.get(row) {
+                [] => RecordId::of_address(&address),
+                upstream => RecordId::of_upstream(&self.uid, upstream),
+            };
+            self.keeper.shared.tail.send(&records, row, || (Some(address), Some(id)));
+        }
+    }
+
+    fn refuse(&mut self, records: &Batch, index: usize, limit: usize) {
+        let record = records.record(index);
+        let payload = records.payload.get_shared(index);
+        let kept = payload.len().min(KEPT_HEAD);
+        let id = match record.upstream_id {
+            [] => RecordId::of_upstream(&self.uid, &[&record.token.unwrap_or_default().to_le_bytes()[..], b"too large"].concat()),
+            upstream => RecordId::of_upstream(&self.uid, upstream),
+        };
+        let letter = DeadLetter {
+            id,
+            address: None,
+            stream: self.uid.clone(),
+            pipeline: None,
+            pipeline_name: self.keeper.shared.name().to_owned(),
+            step: self.keeper.shared.name().to_owned(),
+            component: self.keeper.orders.borrow().plan.guest.component.artifact().digest().to_owned(),
+            reason: format!("the record has {} bytes, and the log takes {limit} at most", record.size()),
+            attempts: 0,
+            time_ms: now_ms(),
+            timestamp_ns: Some(record.timestamp).filter(|timestamp| *timestamp != NO_TIMESTAMP),
+            payload: bytes::Bytes::copy_from_slice(payload.get(..kept).unwrap_or_default()),
+            key: bytes::Bytes::copy_from_slice(record.key.get(..record.key.len().min(KEPT_HEAD)).unwrap_or_default()),
+            headers: bytes::Bytes::new(),
+            truncated: (payload.len() - kept) as u64,
+        };
+        self.refused.push((letter, record.token.unwrap_or_default()));
+    }
+
+    async fn store_refused(&mut self, live: &mut Live) {
+        if self.refused.is_empty() {
+            return;
+        }
+        let letters = self.refused.iter().map(|(letter, _)| letter.clone()).collect();
+        if let Err(error) = self.dead_letters.store(letters).await {
+            return self.keeper.shared.error(format!("dead letters cannot be stored: {error}"));
+        }
+        let tokens: Vec<u64> = self.refused.drain(..).map(|(_, token)| token).collect();
+        // If this fails, the next call fails too, and that is where it is told.
+        let _ = live.guest.settle(&tokens).await;
+    }
+
+    fn broke(&mut self, live: &Live, error: &CallError) -> ControlFlow<()> {
+        self.keeper.failed(live, error);
+        self.keeper.shared.end_session();
+        self.keeper.shared.set_replayable(None);
+        self.refused.clear();
+        if live.replayable {
+            // They come again; taking them in here too would make two of each.
+            self.pending = None;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+/// Waits for the append under way; for ever when there is none.
+async fn append(pending: &mut Option<Pending>) -> Result<AppendReceipt, LogError> {
+    match pending {
+        Some(pending) => pending.appending.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
