@@ -172,7 +172,9 @@ impl Script {
 
     /// Reads a script from its text.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let script: Self = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+        // Only `true` and `false` are booleans, as in documents: a field may be called `n`.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let script: Self = serde_saphyr::from_str_with_options(text, options).map_err(|error| error.to_string())?;
         if script.tests.is_empty() {
             return Err("the script has no tests".to_owned());
         }
@@ -236,6 +238,8 @@ mod tests {
         .unwrap();
         assert_eq!(script.tests.len(), 2);
         assert_eq!(script.tests[0].steps.len(), 2);
+        let script = Script::parse("tests:\n- name: n\n  parameters: {field: n, on: yes}\n").unwrap();
+        assert_eq!(script.tests[0].parameters, Some(serde_json::json!({"field": "n", "on": "yes"})));
     }
 
     #[test]

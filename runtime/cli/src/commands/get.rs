@@ -38,6 +38,9 @@ pub(crate) struct Get {
     label: Vec<(String, String)>,
     #[command(flatten)]
     scope: Scope,
+    /// Of all projects; so it is unless --project names one.
+    #[arg(long, short = 'A', conflicts_with = "project")]
+    all_namespaces: bool,
     /// Show documents in the form in which they were applied.
     #[arg(long)]
     original: bool,

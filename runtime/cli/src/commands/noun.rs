@@ -35,7 +35,7 @@ pub(crate) fn parse_kind_and_name(text: &str) -> Result<(Kind, Option<String>), 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Scope {
     /// The project (namespace).
-    #[arg(long, short = 'p', visible_alias = "namespace", value_name = "NAME")]
+    #[arg(long, short = 'p', visible_alias = "namespace", visible_short_alias = 'n', value_name = "NAME")]
     pub(crate) project: Option<String>,
 }
 

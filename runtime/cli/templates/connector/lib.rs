@@ -15,7 +15,9 @@ struct Parameters {
 
 /// What both directions ask for; the operator grants it, or not.
 fn about() -> About {
-    About::new().capability("tcp", "{address}", "the server to exchange lines with").overlap()
+    About::new()
+        .capability("tcp", "{address}", "the server to exchange lines with")
+        .overlap()
 }
 
 /// How long to wait for a connection.
@@ -42,7 +44,9 @@ impl Source for LineSource {
     }
 
     fn open(session: Session<NoParameters, NoParameters, Parameters>) -> Result<Self, Error> {
-        Ok(Self { stream: connect(&session.parameters)? })
+        Ok(Self {
+            stream: connect(&session.parameters)?,
+        })
     }
 
     /// Waits for a line no longer than the host allows; half a line is kept for the next call.
@@ -66,13 +70,17 @@ impl Sink for LineSink {
     }
 
     fn open(session: Session<NoParameters, NoParameters, Parameters>) -> Result<Self, Error> {
-        Ok(Self { stream: connect(&session.parameters)? })
+        Ok(Self {
+            stream: connect(&session.parameters)?,
+        })
     }
 
     fn send(&mut self, record: RecordRef<'_>) -> Result<(), Undelivered> {
         let line = line(record.payload()).map_err(Undelivered::reject)?;
         // An error here ends the session: the host opens another one and offers the record again.
-        self.stream.write_all(&line, &Wait::forever()).map_err(Error::from)?;
+        self.stream
+            .write_all(&line, &Wait::forever())
+            .map_err(Error::from)?;
         Ok(())
     }
 }

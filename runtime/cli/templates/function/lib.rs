@@ -22,11 +22,17 @@ impl Function for Above {
     type Arguments = Arguments;
 
     fn validate(arguments: &Arguments) -> Vec<Problem> {
-        if arguments.field.is_empty() { vec![Problem::stream("/field", "expected the name of a member")] } else { Vec::new() }
+        if arguments.field.is_empty() {
+            vec![Problem::stream("/field", "expected the name of a member")]
+        } else {
+            Vec::new()
+        }
     }
 
     fn open(session: Session<NoParameters, NoParameters, Arguments>) -> Result<Self, Error> {
-        Ok(Self { arguments: session.parameters })
+        Ok(Self {
+            arguments: session.parameters,
+        })
     }
 
     /// A record that `out` is not told of is dropped; one that is kept costs no copy.
@@ -44,9 +50,12 @@ impl Function for Above {
 
 impl Above {
     fn value(&self, payload: &[u8]) -> Result<f64, String> {
-        let json: Value = serde_json::from_slice(payload).map_err(|error| format!("expected JSON: {error}"))?;
+        let json: Value =
+            serde_json::from_slice(payload).map_err(|error| format!("expected JSON: {error}"))?;
         let field = &self.arguments.field;
-        json.get(field).and_then(Value::as_f64).ok_or_else(|| format!("expected a number in `{field}`"))
+        json.get(field)
+            .and_then(Value::as_f64)
+            .ok_or_else(|| format!("expected a number in `{field}`"))
     }
 }
 
@@ -58,9 +67,17 @@ mod tests {
 
     #[test]
     fn records_above_stay() {
-        let arguments = Arguments { field: "value".to_owned(), above: 20.0 };
+        let arguments = Arguments {
+            field: "value".to_owned(),
+            above: 20.0,
+        };
         let mut function = Above { arguments };
-        let payloads = [r#"{"value":21}"#, r#"{"value":20}"#, "nonsense", r#"{"value":"x"}"#];
+        let payloads = [
+            r#"{"value":21}"#,
+            r#"{"value":20}"#,
+            "nonsense",
+            r#"{"value":"x"}"#,
+        ];
         let records = Records::of(payloads.map(Record::new));
         let mut out = Output::for_batch(&records);
         function.apply(&records, &mut out).unwrap();

@@ -37,20 +37,31 @@ impl Sink for Lines {
 
     fn validate(_: &NoParameters, _: &NoParameters, parameters: &Parameters) -> Vec<Problem> {
         let plain = !parameters.file.is_empty() && !parameters.file.contains(['/', '\\']);
-        if plain { Vec::new() } else { vec![Problem::stream("/file", "expected the name of a file, without a folder")] }
+        if plain {
+            Vec::new()
+        } else {
+            vec![Problem::stream(
+                "/file",
+                "expected the name of a file, without a folder",
+            )]
+        }
     }
 
     fn open(session: Session<NoParameters, NoParameters, Parameters>) -> Result<Self, Error> {
         let path = Path::new(&session.parameters.folder).join(&session.parameters.file);
         let file = OpenOptions::new().create(true).append(true).open(&path);
-        let file = file.map_err(|error| Error::unavailable(format!("cannot open {}: {error}", path.display())))?;
+        let file = file.map_err(|error| {
+            Error::unavailable(format!("cannot open {}: {error}", path.display()))
+        })?;
         Ok(Self { file })
     }
 
     /// Appends one line. A record that is no text, or of more than one line, would break the file: it can never be accepted.
     fn send(&mut self, record: RecordRef<'_>) -> Result<(), Undelivered> {
         let line = line(record.payload()).map_err(Undelivered::reject)?;
-        self.file.write_all(line.as_bytes()).map_err(|error| Undelivered::retry(format!("cannot write: {error}")))
+        self.file
+            .write_all(line.as_bytes())
+            .map_err(|error| Undelivered::retry(format!("cannot write: {error}")))
     }
 
     fn close(&mut self) -> Result<(), Error> {
@@ -61,7 +72,11 @@ impl Sink for Lines {
 /// A payload as a line.
 fn line(payload: &[u8]) -> Result<String, &'static str> {
     let text = std::str::from_utf8(payload).map_err(|_| "expected UTF-8 text")?;
-    if text.contains('\n') { Err("expected one line") } else { Ok(format!("{text}\n")) }
+    if text.contains('\n') {
+        Err("expected one line")
+    } else {
+        Ok(format!("{text}\n"))
+    }
 }
 
 ferrule_sdk::export!(sink: Lines);

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ferrule_sdk::log;
 use ferrule_sdk::prelude::*;
+use ferrule_sdk::serde_json::json;
 
 /// The stream's parameters. Their JSON Schema is made from this type, comments included.
 #[derive(Deserialize, JsonSchema)]
@@ -55,7 +56,11 @@ impl Source for Ticker {
             Some(position) => number(position)?,
         };
         log::info!("begins with record {next}");
-        Ok(Self { parameters: session.parameters, next, due: Instant::now() })
+        Ok(Self {
+            parameters: session.parameters,
+            next,
+            due: Instant::now(),
+        })
     }
 
     /// The position says where to go on, so what was in flight can be read again.
@@ -79,7 +84,7 @@ impl Source for Ticker {
         let number = self.next;
         self.next += 1;
         self.due = Instant::now() + Duration::from_millis(self.parameters.interval_ms);
-        let text = format!(r#"{{"number":{number},"text":{:?}}}"#, self.parameters.greeting);
+        let text = json!({"number": number, "text": self.parameters.greeting}).to_string();
         Ok(Some(Record::new(text).with_upstream_id(number.to_string())))
     }
 
@@ -103,7 +108,11 @@ mod tests {
     use super::*;
 
     fn ticker(count: u64) -> Ticker {
-        let parameters = Parameters { greeting: "hi".to_owned(), interval_ms: 1, count };
+        let parameters = Parameters {
+            greeting: "hi".to_owned(),
+            interval_ms: 1,
+            count,
+        };
         Ticker::open(Session::of(NoParameters {}, NoParameters {}, parameters)).unwrap()
     }
 
@@ -115,7 +124,12 @@ mod tests {
         assert_eq!(first.payload(), br#"{"number":1,"text":"hi"}"#);
         let second = source.read(&wait).unwrap().unwrap();
         assert_eq!(second.upstream_id(), Some(&b"2"[..]));
-        assert!(source.read(&Wait::at_most(Duration::from_millis(1))).unwrap().is_none());
+        assert!(
+            source
+                .read(&Wait::at_most(Duration::from_millis(1)))
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]
