@@ -147,7 +147,7 @@ fn with_components_they_run() {
     assert_eq!(readings.parameters, json!({"broker": "mqtt://127.0.0.1:1883"}));
     let [pipeline] = &wanted.pipelines[..] else { panic!("{wanted:#?}") };
     assert_eq!(pipeline.name, "halls/alarms");
-    assert_eq!(pipeline.sources, [readings.uid.clone()]);
+    assert_eq!(pipeline.sources, std::slice::from_ref(&readings.uid));
     assert_eq!(pipeline.sink.as_str(), "hall-1-alarms");
     assert_eq!(pipeline.steps[0].args, json!({"limit": "30"}));
     assert_eq!(pipeline.sampling.unwrap().as_millis(), 250);
