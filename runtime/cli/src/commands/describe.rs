@@ -174,6 +174,7 @@ impl Facts {
         text.push_str("  asked for:\n");
         if component.asks().is_empty() {
             text.push_str("    nothing\n");
+            return Ok(());
         }
         for ask in component.asks() {
             let _ = writeln!(text, "    {} {}   ({})", ask.kind, ask.target, ask.reason);

@@ -43,7 +43,7 @@ impl Diff {
             response.differences.iter().filter(|d| d.action != Action::Unchanged).collect();
         if output.format == Format::Table {
             for difference in &changed {
-                let head = format!("{} {}: {}", difference.kind, difference.name, difference.action);
+                let head = format!("{} {}: {}", difference.kind.nouns()[0], difference.name, difference.action);
                 output.line(output.tone(&head, Tone::Strong))?;
                 for line in differing_lines(difference.before.as_ref(), difference.after.as_ref()) {
                     let tone = if line.starts_with('-') { Tone::Bad } else { Tone::Good };

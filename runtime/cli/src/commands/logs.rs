@@ -51,19 +51,22 @@ pub(crate) fn show(output: &Output, line: &LogLine) -> Outcome {
         Format::Json => output.line(serde_json::to_string(line).unwrap_or_default()),
         Format::Yaml => output.raw(format!("---\n{}", crate::output::to_yaml(line)?).as_bytes()),
         Format::Table => {
-            let time = jiff::Timestamp::from_millisecond(line.time_ms)
-                .map(|t| t.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
-                .unwrap_or_default();
             let tone = match line.level.as_str() {
                 "error" => Tone::Bad,
                 "warn" => Tone::Warn,
                 "debug" | "trace" => Tone::Faint,
                 _ => Tone::Plain,
             };
-            let level = output.tone(&format!("{:5}", line.level.to_uppercase()), tone);
-            let fields: String = line.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
-            let text = one_line(&format!("{}{fields}", line.message));
-            output.line(format!("{time} {level} {}: {text}", one_line(&line.source)))
+            output.line(output.tone(&text(line), tone))
         }
     }
+}
+
+/// One line for a person.
+pub(crate) fn text(line: &LogLine) -> String {
+    let time = jiff::Timestamp::from_millisecond(line.time_ms)
+        .map(|t| t.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
+        .unwrap_or_default();
+    let fields: String = line.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+    one_line(&format!("{time} {:5} {}: {}{fields}", line.level.to_uppercase(), line.source, line.message))
 }

@@ -2,12 +2,14 @@
 
 use clap::Args;
 use ferrule_api::Platform;
+use ferrule_api::report::Action;
 use ferrule_api::request::{Control, ControlAction};
 use ferrule_model::Kind;
 
 use super::noun::{self, Scope};
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
+use crate::output::Format;
 use crate::views;
 
 /// Which streams and pipelines are meant.
@@ -35,8 +37,20 @@ impl Targets {
             }
             None => (kind, names),
         };
+        let word = match action {
+            ControlAction::Hold => "paused",
+            ControlAction::Resume => "resumed",
+            ControlAction::Drain { .. } => "drained",
+        };
         let changed = client.control(Control { action, kind, names, namespace: self.scope.namespace() }).await?;
-        views::applied(&context.output, &changed, &[], false)
+        let failed = changed.iter().any(|object| object.action == Action::Failed);
+        if failed || context.output.format != Format::Table {
+            return views::applied(&context.output, &changed, &[], false);
+        }
+        for object in &changed {
+            context.output.line(format!("{} {} {word}", object.kind.nouns()[0], object.name))?;
+        }
+        Ok(())
     }
 }
 

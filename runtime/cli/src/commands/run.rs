@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use ferrule_api::Platform;
 use ferrule_api::report::{Applied, PipelineStatus, StatusReport, StreamStatus};
-use ferrule_api::request::{StatusQuery, Tail};
+use ferrule_api::request::{LogQuery, StatusQuery, Tail};
 use ferrule_model::Kind;
 use ferrule_server::{Options, Server};
 use tokio_stream::StreamExt;
 
+use super::logs;
 use super::noun::Scope;
 use super::serve::{not_started, start_log};
 use super::tail;
@@ -51,9 +52,12 @@ pub(crate) struct Run {
     /// End after so many seconds.
     #[arg(long = "for", value_name = "SECONDS", value_parser = parse_seconds)]
     time: Option<f64>,
-    /// What to log, such as info or ferrule_flow=debug,warn.
-    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    /// What the platform itself logs, such as info or ferrule_flow=debug,warn.
+    #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
+    /// Show what guests write to their logs, on standard error.
+    #[arg(long)]
+    logs: bool,
     #[command(flatten)]
     scope: Scope,
 }
@@ -135,7 +139,16 @@ impl Run {
         for object in &applied.objects {
             output.say(format!("{} {} {}", object.kind.nouns()[0], object.name, object.action));
         }
-        let tails = if self.tail { start_tails(output, &platform, &applied).await? } else { Vec::new() };
+        let mut tails = if self.tail { start_tails(output, &platform, &applied).await? } else { Vec::new() };
+        if self.logs {
+            let mut lines = platform.logs(LogQuery { follow: true, ..LogQuery::default() }).await?;
+            let output = output.clone();
+            tails.push(tokio::spawn(async move {
+                while let Some(Ok(line)) = lines.next().await {
+                    output.say(logs::text(&line));
+                }
+            }));
+        }
         let outcome = tokio::select! {
             outcome = self.watch(output, &platform) => outcome,
             signal = ferrule_server::shutdown::requested() => { signal?; Ok(()) }
