@@ -152,7 +152,7 @@ impl Flow {
     /// How everything is doing.
     pub fn snapshot(&self) -> FlowSnapshot {
         let state = self.state();
-        let streams = state.streams.iter().map(|(uid, stream)| (uid.clone(), stream.snapshot(uid))).collect();
+        let streams = state.streams.iter().map(|(uid, stream)| (uid.clone(), stream.snapshot(uid, state.acks.get(uid)))).collect();
         let pipelines = state
             .pipelines
             .iter()
@@ -414,7 +414,7 @@ impl State {
 }
 
 impl StreamHandle {
-    fn snapshot(&self, uid: &Uid) -> StreamSnapshot {
+    fn snapshot(&self, uid: &Uid, acks: Option<&Arc<Acks>>) -> StreamSnapshot {
         let order = self.orders.borrow();
         let (records, bytes) = self.shared.meter.totals();
         let (records_per_second, bytes_per_second) = self.shared.meter.rates();
@@ -428,7 +428,10 @@ impl StreamHandle {
             records_per_second,
             bytes_per_second,
             replayable: self.shared.replayable(),
-            unsettled: self.shared.unsettled.load(Relaxed),
+            unsettled: match acks {
+                Some(acks) if self.sink.is_none() => *acks.pending().borrow() as u64,
+                _ => self.shared.unsettled.load(Relaxed),
+            },
             revision: order.plan.revision.0,
         }
     }

@@ -29,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) tail: TailPoint,
     restarts: AtomicU64,
     refusals: AtomicU64,
+    suppressed: AtomicU64,
     memory: AtomicU64,
     pub(crate) unsettled: AtomicU64,
     facts: Mutex<Facts>,
@@ -59,6 +60,7 @@ impl Shared {
             name,
             restarts: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
+            suppressed: AtomicU64::new(0),
             memory: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
             facts: Mutex::new(Facts { since_ms: now_ms(), ..Facts::default() }),
@@ -152,6 +154,7 @@ impl Shared {
             refusals: self.refusals.load(Relaxed),
             last_refusal: facts.last_refusal.clone(),
             allowed: facts.allowed.iter().cloned().collect(),
+            suppressed_log_lines: self.suppressed.load(Relaxed),
             memory_bytes: self.memory.load(Relaxed),
             metrics: facts
                 .metrics
@@ -170,6 +173,10 @@ impl Shared {
 impl Observer for Shared {
     fn log(&self, level: Level, target: &str, message: &str, fields: &[(String, String)]) {
         self.line(level, target, message, fields);
+    }
+
+    fn suppressed(&self, lines: u64) {
+        self.suppressed.fetch_add(lines, Relaxed);
     }
 
     fn count(&self, name: &str, labels: &[(String, String)], amount: u64) {

@@ -93,6 +93,8 @@ pub struct GuestSnapshot {
     pub last_refusal: Option<Refusal>,
     /// What it used of what it was granted: kind and target.
     pub allowed: Vec<(String, String)>,
+    /// Lines of log that were over the rate and not kept.
+    pub suppressed_log_lines: u64,
     /// Bytes of memory that it holds.
     pub memory_bytes: u64,
     /// Its own numbers.

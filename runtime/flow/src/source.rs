@@ -4,7 +4,6 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use ferrule_host::{CallError, PullLimits, Pulled};
@@ -149,7 +148,6 @@ impl Source {
             if let Err(error) = self.next(&mut live, &order, &mut attached, &mut hasty).await {
                 return self.broke(&live, &error);
             }
-            self.keeper.shared.unsettled.store(*self.acks.pending().borrow() as u64, Relaxed);
         }
     }
 

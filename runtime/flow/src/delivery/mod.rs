@@ -260,22 +260,24 @@ impl Delivery {
         picked
     }
 
+    /// The next part of a search for poison, or, when that is over, what is written as usual.
     fn next_probe(&mut self, now: Duration, sink: usize) -> Vec<Write> {
-        let Some(target) = self.sinks.get_mut(sink) else { return Vec::new() };
-        let (entries, first) = (&mut self.entries, self.first);
-        let Some(isolation) = &mut target.isolation else { return Vec::new() };
-        isolation.retain(|id| target.again.contains(&id) || is_in_flight(entries, first, id));
-        if isolation.is_over() {
-            target.isolation = None;
-            target.crashed_on = None;
-            return Vec::new();
-        }
-        if target.in_flight > 0 {
-            return Vec::new();
-        }
-        let mut picked = Vec::new();
-        for id in isolation.next_part() {
-            if let Some(entry) = entry_mut(entries, first, id) {
+        loop {
+            let Some(target) = self.sinks.get_mut(sink) else { return Vec::new() };
+            let (entries, first) = (&mut self.entries, self.first);
+            let Some(isolation) = &mut target.isolation else { return self.next_write(now, sink) };
+            isolation.retain(|id| target.again.contains(&id) || is_in_flight(entries, first, id));
+            if isolation.is_over() {
+                target.isolation = None;
+                target.crashed_on = None;
+                continue;
+            }
+            if target.in_flight > 0 {
+                return Vec::new();
+            }
+            let mut picked = Vec::new();
+            for id in isolation.next_part() {
+                let Some(entry) = entry_mut(entries, first, id) else { continue };
                 target.again.remove(&id);
                 if target.lanes.must_hold(entry.lane, id) {
                     entry.state = State::Waiting;
@@ -288,8 +290,11 @@ impl Delivery {
                 target.in_flight += 1;
                 picked.push(Write { id, attempt: entry.attempts });
             }
+            // If none could be tried, all of the part were excused, and the next part is smaller by them.
+            if !picked.is_empty() {
+                return picked;
+            }
         }
-        picked
     }
 
     /// When to ask again for `sink` if nothing else happens.

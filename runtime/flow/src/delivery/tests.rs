@@ -162,6 +162,7 @@ proptest! {
             let ids = write(&mut delivery, now);
             if ids.is_empty() {
                 if delivery.open() == 0 { break; }
+                prop_assert!(delivery.next_wake(0).is_some(), "records wait, and nothing would ever happen");
                 continue;
             }
             let done = if losses.next() == Some(true) {
