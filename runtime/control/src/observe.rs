@@ -161,6 +161,7 @@ mod tests {
             refusals: 0,
             last_refusal: None,
             allowed: Vec::new(),
+            suppressed_log_lines: 0,
             memory_bytes: 1,
             metrics: Vec::new(),
         }

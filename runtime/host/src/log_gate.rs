@@ -92,6 +92,7 @@ impl LogGate {
                 "{suppressed} lines were not kept: over {} a second (`limits.logLines`)",
                 self.lines_per_second
             );
+            self.observer.suppressed(suppressed);
             self.observer.log(Level::Warn, HOST, &message, &fields);
         }
     }

@@ -48,6 +48,11 @@ pub trait Observer: Send + Sync {
         true
     }
 
+    /// So many lines of log were over the rate and not kept.
+    fn suppressed(&self, lines: u64) {
+        let _ = lines;
+    }
+
     /// Adds to a counter of the guest's.
     fn count(&self, name: &str, labels: &[(String, String)], amount: u64);
 

@@ -6,7 +6,7 @@ use std::fmt;
 
 use ferrule_api::report::{PipelineStatus, StatusReport, StreamStatus};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -71,34 +71,45 @@ impl Collector for Numbers {
             };
             let mut metric = encoder.encode_descriptor(&family.name, family.help, None, kind)?;
             for (labels, number) in &family.samples {
-                let sample = metric.encode_family(labels)?;
-                match number {
-                    Number::Counter(value) => ConstCounter::new(*value).encode(sample)?,
-                    Number::Gauge(value) => ConstGauge::new(*value).encode(sample)?,
+                if labels.is_empty() {
+                    encode(*number, metric)?;
+                    break;
                 }
+                encode(*number, metric.encode_family(labels)?)?;
             }
         }
         Ok(())
     }
 }
 
-type OfStream = (&'static str, &'static str, fn(&StreamStatus) -> Number);
+fn encode(number: Number, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+    match number {
+        Number::Counter(value) => ConstCounter::new(value).encode(encoder),
+        Number::Gauge(value) => ConstGauge::new(value).encode(encoder),
+    }
+}
+
+type OfStream = (&'static str, &'static str, fn(&StreamStatus) -> Option<Number>);
 type OfPipeline = (&'static str, &'static str, fn(&PipelineStatus) -> Number);
 
 const STREAMS: &[OfStream] = &[
-    ("ferrule_stream_up", "Whether the session is open (1) or not (0)", |s| up(s.state == "running")),
-    ("ferrule_stream_healthy", "Whether the guest says that its work goes well (1) or not (0)", |s| {
-        up(s.health == "healthy")
+    ("ferrule_stream_up", "Whether the session is open (1) or not (0)", |s| Some(up(s.state == "running"))),
+    ("ferrule_stream_healthy", "Whether the guest says that its work goes well (1) or not (0); nothing while it says neither", |s| {
+        match s.health.as_str() {
+            "healthy" => Some(up(true)),
+            "unhealthy" => Some(up(false)),
+            _ => None,
+        }
     }),
-    ("ferrule_stream_records", "Records that went through", |s| Number::Counter(s.records)),
-    ("ferrule_stream_bytes", "Bytes of payload, key and headers that went through", |s| Number::Counter(s.bytes)),
-    ("ferrule_stream_restarts", "Sessions opened again after a failure", |s| Number::Counter(s.restarts)),
+    ("ferrule_stream_records", "Records that went through", |s| Some(Number::Counter(s.records))),
+    ("ferrule_stream_bytes", "Bytes of payload, key and headers that went through", |s| Some(Number::Counter(s.bytes))),
+    ("ferrule_stream_restarts", "Sessions opened again after a failure", |s| Some(Number::Counter(s.restarts))),
     ("ferrule_stream_refusals", "Times the guest reached for what it was not granted", |s| {
-        Number::Counter(s.refusals)
+        Some(Number::Counter(s.refusals))
     }),
-    ("ferrule_stream_memory_bytes", "Linear memory that the guest holds", |s| gauge(s.memory_bytes)),
+    ("ferrule_stream_memory_bytes", "Linear memory that the guest holds", |s| Some(gauge(s.memory_bytes))),
     ("ferrule_stream_log_lines_suppressed", "Lines of log over the rate, counted and not kept", |s| {
-        Number::Counter(s.suppressed_log_lines)
+        Some(Number::Counter(s.suppressed_log_lines))
     }),
 ];
 
@@ -144,14 +155,14 @@ fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers
         .map(|((name, help), sample)| Family { name: (*name).to_owned(), help, samples: vec![sample] })
         .collect();
     for (name, help, number) in STREAMS {
-        let samples = report.streams.iter().map(|stream| {
+        let samples = report.streams.iter().filter_map(|stream| {
             let labels = vec![
                 label("namespace", &stream.namespace),
                 label("instance", &stream.instance),
                 label("stream", &stream.name),
                 label("direction", &stream.direction),
             ];
-            (labels, number(stream))
+            Some((labels, number(stream)?))
         });
         all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
     }
@@ -199,6 +210,7 @@ mod tests {
             instance: "hall".to_owned(),
             direction: "ingress".to_owned(),
             state: "running".to_owned(),
+            health: "healthy".to_owned(),
             records: 7,
             ..StreamStatus::default()
         };

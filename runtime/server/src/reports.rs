@@ -137,6 +137,7 @@ fn stream_status(world: &World, object: &Object, running: Option<&StreamSnapshot
     status.last_error = guest.last_error.clone().unwrap_or_default();
     status.replayable = running.replayable;
     status.memory_bytes = guest.memory_bytes;
+    status.suppressed_log_lines = guest.suppressed_log_lines;
     status.alerts = guest
         .alerts
         .iter()

@@ -45,7 +45,7 @@ async fn what_is_no_component_is_refused_and_nothing_is_kept() {
     for (content, code) in [
         (b"#!/bin/sh".to_vec(), Code::NotWasm),
         (b"\0asm\x01\0\0\0".to_vec(), Code::CoreModule),
-        (cut, Code::CompileFailed),
+        (cut, Code::NotWasm),
     ] {
         let registration = Registration { content, file: "x.wasm".to_owned(), ..Registration::default() };
         let error = house.client.register(registration).await.unwrap_err();
