@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn the_newest_component_of_the_crate_is_found() {
         let place = tempfile::tempdir().unwrap();
-        let manifest = "[workspace]\n\n[package]\nedition = \"2024\"\nname = \"demo-src\"\n\n[dependencies]\nname = \"x\"\n";
+        let manifest =
+            "[workspace]\n\n[package]\nedition = \"2024\"\nname = \"demo-src\"\n\n[dependencies]\nname = \"x\"\n";
         assert_eq!(package_name(manifest).as_deref(), Some("demo-src"));
         fs::create_dir_all(place.path().join("tests")).unwrap();
         fs::write(place.path().join("Cargo.toml"), manifest).unwrap();

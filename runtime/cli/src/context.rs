@@ -29,8 +29,10 @@ impl Surroundings {
                 .or_else(|| set("HOME").map(|home| Path::new(&home).join(".local/share")))?;
             Some(base.join("ferrule"))
         });
-        let executable_folder =
-            env::current_exe().ok().and_then(|exe| exe.canonicalize().ok()).and_then(|exe| Some(exe.parent()?.to_owned()));
+        let executable_folder = env::current_exe()
+            .ok()
+            .and_then(|exe| exe.canonicalize().ok())
+            .and_then(|exe| Some(exe.parent()?.to_owned()));
         let server = env::var("FERRULE_SERVER").ok().filter(|s| !s.is_empty());
         Self { no_color: set("NO_COLOR").is_some(), server, data, executable_folder }
     }

@@ -52,7 +52,10 @@ pub(crate) fn read_sources(paths: &[PathBuf]) -> Result<Vec<Source>, Failure> {
         } else if path.is_dir() {
             let found = files_of(path)?;
             if found.is_empty() {
-                return Err(Failure::new(Exit::NotFound, format!("{} has no .yaml, .yml or .json file", path.display())));
+                return Err(Failure::new(
+                    Exit::NotFound,
+                    format!("{} has no .yaml, .yml or .json file", path.display()),
+                ));
             }
             for file in found {
                 sources.push(read_file(&file)?);
@@ -131,7 +134,12 @@ pub(crate) fn refused(diagnostics: Vec<Diagnostic>) -> Failure {
 fn exit_of(code: Code) -> Exit {
     match code {
         Code::NotFound | Code::Unreadable => Exit::NotFound,
-        Code::InUse | Code::Conflict | Code::AlreadyExists | Code::Immutable | Code::VersionTaken | Code::AddressInUse
+        Code::InUse
+        | Code::Conflict
+        | Code::AlreadyExists
+        | Code::Immutable
+        | Code::VersionTaken
+        | Code::AddressInUse
         | Code::ServerRunning => Exit::Conflict,
         Code::NoServer => Exit::NoServer,
         Code::Usage => Exit::Usage,

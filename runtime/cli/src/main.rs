@@ -29,7 +29,15 @@ struct Cli {
     #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Everywhere")]
     server: Option<String>,
     /// Form of the data on standard output.
-    #[arg(long, short = 'o', global = true, value_enum, default_value_t, value_name = "FORM", help_heading = "Everywhere")]
+    #[arg(
+        long,
+        short = 'o',
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        help_heading = "Everywhere"
+    )]
     output: Format,
     /// When to use colour.
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", help_heading = "Everywhere")]

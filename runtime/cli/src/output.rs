@@ -66,14 +66,7 @@ impl Output {
             ColorChoice::Never => false,
             ColorChoice::Auto => terminal && !no_color,
         };
-        Self {
-            format,
-            quiet,
-            data_color: on(stdout),
-            talk_color: on(stderr),
-            live: stdout,
-            progress: stderr && !quiet,
-        }
+        Self { format, quiet, data_color: on(stdout), talk_color: on(stderr), live: stdout, progress: stderr && !quiet }
     }
 
     /// Says something to the person, on standard error, unless they asked for quiet.
@@ -153,7 +146,8 @@ impl Output {
         match self.format {
             Format::Yaml => self.raw(to_yaml(value)?.as_bytes()),
             Format::Json | Format::Table => {
-                let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
+                let text =
+                    serde_json::to_string_pretty(value).map_err(|e| Failure::new(Exit::Failed, e.to_string()))?;
                 self.line(text)
             }
         }

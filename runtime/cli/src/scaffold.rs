@@ -81,8 +81,8 @@ impl Template {
 
 /// Names that Rust or cargo would take for something else as the name of a crate.
 const RESERVED: [&str; 24] = [
-    "as", "async", "await", "break", "const", "core", "crate", "dyn", "enum", "fn", "for", "impl", "let", "match", "mod", "move",
-    "self", "std", "struct", "super", "test", "trait", "type", "use",
+    "as", "async", "await", "break", "const", "core", "crate", "dyn", "enum", "fn", "for", "impl", "let", "match",
+    "mod", "move", "self", "std", "struct", "super", "test", "trait", "type", "use",
 ];
 
 /// Checks the name of a component, by the rule of the contract and so that a crate can have it too.
@@ -119,9 +119,8 @@ pub(crate) fn write(template: Template, name: &str, folder: &Path) -> Result<usi
     let mut count = 0;
     for (path, bytes) in own.chain(vendored) {
         let path = folder.join(path);
-        write_new(&path, &bytes).map_err(|error| {
-            Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()))
-        })?;
+        write_new(&path, &bytes)
+            .map_err(|error| Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display())))?;
         count += 1;
     }
     Ok(count)
@@ -145,7 +144,22 @@ mod tests {
             assert_eq!(check_name(good), Ok(()), "{good}");
         }
         let long = "a".repeat(64);
-        for bad in ["", "Demo", "9lives", "-a", "a-", "a--b", "a-1", "a_b", "a b", "../x", "ümlaut", "fn", "test", long.as_str()] {
+        for bad in [
+            "",
+            "Demo",
+            "9lives",
+            "-a",
+            "a-",
+            "a--b",
+            "a-1",
+            "a_b",
+            "a b",
+            "../x",
+            "ümlaut",
+            "fn",
+            "test",
+            long.as_str(),
+        ] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
     }
@@ -157,7 +171,12 @@ mod tests {
             let folder = place.path().join(template.world());
             let count = write(template, "demo-src", &folder).unwrap();
             assert!(count > 30, "{count}");
-            for path in ["src/lib.rs", "vendor/ferrule/sdk/rust/Cargo.toml", "vendor/ferrule/wit/types.wit", "tests/records.test.yaml"] {
+            for path in [
+                "src/lib.rs",
+                "vendor/ferrule/sdk/rust/Cargo.toml",
+                "vendor/ferrule/wit/types.wit",
+                "tests/records.test.yaml",
+            ] {
                 assert!(folder.join(path).is_file(), "{path}");
             }
             let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();

@@ -127,7 +127,17 @@ fn toned(text: &str) -> (String, Tone) {
 /// Streams as rows.
 pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
     let mut table = Table::new([
-        "STREAM", "DIRECTION", "CLASS", "STATE", "HEALTH", "RECORDS", "RECORDS/S", "BYTES/S", "RESTARTS", "REFUSED", "LAST ERROR",
+        "STREAM",
+        "DIRECTION",
+        "CLASS",
+        "STATE",
+        "HEALTH",
+        "RECORDS",
+        "RECORDS/S",
+        "BYTES/S",
+        "RESTARTS",
+        "REFUSED",
+        "LAST ERROR",
     ]);
     for s in streams {
         let plain = |text: String| (text, Tone::Plain);
@@ -151,7 +161,17 @@ pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
 /// Pipelines as rows.
 pub(crate) fn pipelines_table(pipelines: &[PipelineStatus]) -> Table {
     let mut table = Table::new([
-        "PIPELINE", "STATE", "DELIVERED", "RECORDS/S", "LAG", "IN FLIGHT", "FILTERED", "DEAD", "DROPPED", "RETRIED", "LAST ERROR",
+        "PIPELINE",
+        "STATE",
+        "DELIVERED",
+        "RECORDS/S",
+        "LAG",
+        "IN FLIGHT",
+        "FILTERED",
+        "DEAD",
+        "DROPPED",
+        "RETRIED",
+        "LAST ERROR",
     ]);
     for p in pipelines {
         let plain = |text: String| (text, Tone::Plain);
@@ -198,7 +218,9 @@ fn clipped(text: &str) -> String {
 
 /// Shows what became of each object, with its warnings; fails if storing any of them failed.
 pub(crate) fn applied(output: &Output, objects: &[AppliedObject], warnings: &[Diagnostic], dry_run: bool) -> Outcome {
-    for warning in warnings.iter().chain(objects.iter().filter(|o| o.action != Action::Failed).flat_map(|o| &o.diagnostics)) {
+    for warning in
+        warnings.iter().chain(objects.iter().filter(|o| o.action != Action::Failed).flat_map(|o| &o.diagnostics))
+    {
         output.diagnostic(warning);
     }
     let suffix = if dry_run { " (dry run)" } else { "" };

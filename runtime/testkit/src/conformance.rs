@@ -95,7 +95,9 @@ pub async fn run(
             Ok(Ok(())) => Verdict::Passed,
             Ok(Err(Finding::Skip(why))) => Verdict::Ignored(why.to_owned()),
             Ok(Err(Finding::Wrong(why))) => Verdict::Failed(format!("{why}{told}")),
-            Err(_) => Verdict::Failed(format!("expected: an end within {} s\n   found: none{told}", DEADLINE.as_secs())),
+            Err(_) => {
+                Verdict::Failed(format!("expected: an end within {} s\n   found: none{told}", DEADLINE.as_secs()))
+            }
         };
         report.verdict(name, verdict)?;
     }
@@ -117,8 +119,12 @@ const SOURCE: [&str; 5] = [
     "source_tokens_are_unique",
     "source_settles_in_any_order",
 ];
-const SINK: [&str; 4] =
-    ["sink_takes_an_empty_batch", "sink_answers_one_record", "sink_answers_a_thousand_records", "sink_idle_ends_on_wake_up"];
+const SINK: [&str; 4] = [
+    "sink_takes_an_empty_batch",
+    "sink_answers_one_record",
+    "sink_answers_a_thousand_records",
+    "sink_idle_ends_on_wake_up",
+];
 const FUNCTION: [&str; 4] = [
     "function_takes_an_empty_batch",
     "function_answers_one_record",
@@ -184,7 +190,11 @@ fn describe_is_complete(subject: &Subject) -> Checked {
     if said.schema("stream").is_none() {
         problems.push("a JSON Schema `stream` for its parameters");
     }
-    if problems.is_empty() { Ok(()) } else { Err(format!("expected: {}\n   found: {said:?}", problems.join(", ")).into()) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("expected: {}\n   found: {said:?}", problems.join(", ")).into())
+    }
 }
 
 fn schemas_are_json_schemas(subject: &Subject) -> Checked {
@@ -192,7 +202,9 @@ fn schemas_are_json_schemas(subject: &Subject) -> Checked {
         let content: Value = serde_json::from_str(&schema.content)
             .map_err(|e| format!("expected: schema `{}` is JSON\n   found: {e}", schema.name))?;
         if !(content.is_object() || content.is_boolean()) {
-            return Err(format!("expected: schema `{}` is an object or a boolean\n   found: {content}", schema.name).into());
+            return Err(
+                format!("expected: schema `{}` is an object or a boolean\n   found: {content}", schema.name).into()
+            );
         }
     }
     Ok(())
@@ -218,7 +230,11 @@ async fn open_with_bad_parameters_is_invalid(subject: &Subject) -> Checked {
     let mut live = Live::new(&subject.component, setup, subject.observed.clone());
     match live.open().await {
         Err(CallError::Guest(error)) if error.kind == GuestErrorKind::Invalid => Ok(()),
-        Ok(()) => Err("expected: open ends with the error `invalid`, because a list is no set of parameters\n   found: it opened".to_owned().into()),
+        Ok(()) => Err(
+            "expected: open ends with the error `invalid`, because a list is no set of parameters\n   found: it opened"
+                .to_owned()
+                .into(),
+        ),
         Err(error) => Err(format!("expected: open ends with the error `invalid`\n   found: {error}").into()),
     }
 }
@@ -295,7 +311,9 @@ async fn source_keeps_limits(subject: &Subject) -> Checked {
         let over = records.count > max_records || (records.count > 1 && records.size() > max_bytes as usize);
         if over {
             let found = format!("{} records of {} bytes", records.count, records.size());
-            return Err(format!("expected: at most {max_records} records and {max_bytes} bytes\n   found: {found}").into());
+            return Err(
+                format!("expected: at most {max_records} records and {max_bytes} bytes\n   found: {found}").into()
+            );
         }
     }
     Ok(live.close().await?)
@@ -308,11 +326,19 @@ async fn source_tokens_are_unique(subject: &Subject) -> Checked {
     for _ in 0..5 {
         let records = live.pull().await?;
         if records.tokens.len() != records.len() {
-            return Err(format!("expected: a token for each of {} records\n   found: {}", records.len(), records.tokens.len()).into());
+            return Err(format!(
+                "expected: a token for each of {} records\n   found: {}",
+                records.len(),
+                records.tokens.len()
+            )
+            .into());
         }
         for token in records.tokens.iter() {
             if !seen.insert(*token) {
-                return Err(format!("expected: no token twice while its record is not settled\n   found: {token} twice").into());
+                return Err(format!(
+                    "expected: no token twice while its record is not settled\n   found: {token} twice"
+                )
+                .into());
             }
         }
     }
@@ -375,7 +401,13 @@ fn payloads(count: usize) -> Vec<Vec<u8>> {
 
 /// Nothing, bytes that are no text, a deep nesting, a long one.
 fn odd_payloads() -> Vec<Vec<u8>> {
-    vec![Vec::new(), vec![0xff, 0, 0xfe], "[".repeat(2_000).into_bytes(), vec![b'x'; 256 << 10], b"{\"a\":1e999}".to_vec()]
+    vec![
+        Vec::new(),
+        vec![0xff, 0, 0xfe],
+        "[".repeat(2_000).into_bytes(),
+        vec![b'x'; 256 << 10],
+        b"{\"a\":1e999}".to_vec(),
+    ]
 }
 
 async fn function_answers(subject: &Subject, payloads: &[Vec<u8>]) -> Checked {

@@ -202,7 +202,10 @@ impl<'a> Live<'a> {
         };
         let mut tokens = Vec::with_capacity(indices.len());
         for index in indices {
-            let token = self.received.get(index).ok_or_else(|| format!("settle: expected an index below {}; found {index}", self.received.len()))?;
+            let token = self
+                .received
+                .get(index)
+                .ok_or_else(|| format!("settle: expected an index below {}; found {index}", self.received.len()))?;
             tokens.push(*token);
             self.settled.insert(index);
         }
@@ -221,7 +224,9 @@ impl<'a> Live<'a> {
             Configured::Reopen => "reopen",
         };
         match answer {
-            Some(expected) if expected != word => Err(format!("expected: configure answers {expected}\n   found: {word}")),
+            Some(expected) if expected != word => {
+                Err(format!("expected: configure answers {expected}\n   found: {word}"))
+            }
             _ => Ok(Ok(())),
         }
     }
@@ -291,7 +296,10 @@ fn check_mentioned(what: &str, expected: &[Mentioned], found: &[(u64, String)]) 
     }
     let list = |found: Vec<String>| if found.is_empty() { "none".to_owned() } else { found.join(", ") };
     let wanted = list(
-        expected.iter().map(|m| m.reason.as_ref().map_or_else(|| m.index.to_string(), |r| format!("{} ({r})", m.index))).collect(),
+        expected
+            .iter()
+            .map(|m| m.reason.as_ref().map_or_else(|| m.index.to_string(), |r| format!("{} ({r})", m.index)))
+            .collect(),
     );
     let had = list(found.iter().map(|(i, reason)| format!("{i} ({reason})")).collect());
     Err(format!("expected: {what} {wanted}\n   found: {what} {had}"))
@@ -310,7 +318,11 @@ fn check_written(step: &Step, first: u64, written: usize, outcomes: &Outcomes) -
         Some(list) => list.iter().copied().map(u64::from).collect(),
         None => (0..written as u64).filter(|i| !others.iter().any(|o| u64::from(*o) == *i)).collect(),
     };
-    if delivered == expected { Ok(()) } else { Err(format!("expected: delivered {expected:?}\n   found: delivered {delivered:?}")) }
+    if delivered == expected {
+        Ok(())
+    } else {
+        Err(format!("expected: delivered {expected:?}\n   found: delivered {delivered:?}"))
+    }
 }
 
 /// Checks that a call failed as it must.

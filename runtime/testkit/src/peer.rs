@@ -60,7 +60,10 @@ impl Peer {
         match timeout(within, &mut self.task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(error)) => Err(format!("the peer broke: {error}")),
-            Err(_) => Err(format!("the peer still waited {} s after the last step for what its script expects", within.as_secs_f64())),
+            Err(_) => Err(format!(
+                "the peer still waited {} s after the last step for what its script expects",
+                within.as_secs_f64()
+            )),
         }
     }
 }
@@ -139,7 +142,10 @@ impl Act {
             Self::Skip(count) => {
                 while on.pending.len() < count {
                     if !on.more().await? {
-                        return Err(format!("expected: {count} bytes\n   found: {} bytes and then the end of the connection", on.pending.len()));
+                        return Err(format!(
+                            "expected: {count} bytes\n   found: {} bytes and then the end of the connection",
+                            on.pending.len()
+                        ));
                     }
                 }
                 on.pending.drain(..count);
@@ -201,7 +207,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_plays_its_script() {
-        let peer = Peer::start(acts("- expect: hello\n- send: {base64: AQI=}\n- expect-until: \"end\\n\"\n- expect-close: true\n")).await.unwrap();
+        let peer = Peer::start(acts(
+            "- expect: hello\n- send: {base64: AQI=}\n- expect-until: \"end\\n\"\n- expect-close: true\n",
+        ))
+        .await
+        .unwrap();
         let mut stream = TcpStream::connect(peer.address()).await.unwrap();
         stream.write_all(b"hello").await.unwrap();
         let mut answer = [0; 2];

@@ -90,7 +90,12 @@ impl Record {
 
     /// How `found` differs: what was expected and what was found. Nothing if it does not.
     #[must_use]
-    pub fn differs(&self, found: &RecordRef<'_>, route: Option<&str>, replace: &dyn Fn(&str) -> String) -> Option<Difference> {
+    pub fn differs(
+        &self,
+        found: &RecordRef<'_>,
+        route: Option<&str>,
+        replace: &dyn Fn(&str) -> String,
+    ) -> Option<Difference> {
         let wanted = self.full();
         let mut expected = Vec::new();
         let mut actual = Vec::new();
@@ -122,11 +127,23 @@ impl Record {
         for (name, value) in wanted.headers.unwrap_or_default() {
             let value = replace(&value);
             let have: Vec<&[u8]> = found.headers.iter().filter(|(n, _)| *n == name).map(|(_, v)| v).collect();
-            let listed = if have.is_empty() { "none".to_owned() } else { have.iter().map(|v| shown(v)).collect::<Vec<_>>().join(", ") };
-            compare(have.contains(&value.as_bytes()), format!("header {name} {value:?}"), format!("header {name} {listed}"));
+            let listed = if have.is_empty() {
+                "none".to_owned()
+            } else {
+                have.iter().map(|v| shown(v)).collect::<Vec<_>>().join(", ")
+            };
+            compare(
+                have.contains(&value.as_bytes()),
+                format!("header {name} {value:?}"),
+                format!("header {name} {listed}"),
+            );
         }
         if let Some(timestamp) = wanted.timestamp {
-            compare(timestamp == found.timestamp, format!("timestamp {timestamp}"), format!("timestamp {}", found.timestamp));
+            compare(
+                timestamp == found.timestamp,
+                format!("timestamp {timestamp}"),
+                format!("timestamp {}", found.timestamp),
+            );
         }
         if let Some(id) = wanted.upstream_id.as_deref().map(replace) {
             let have = shown(found.upstream_id);
@@ -154,7 +171,8 @@ pub struct Difference {
 pub fn shown(bytes: &[u8]) -> String {
     const LONGEST: usize = 400;
     let head = bytes.get(..LONGEST).unwrap_or(bytes);
-    let more = if bytes.len() > LONGEST { format!(" (and {} bytes more)", bytes.len() - LONGEST) } else { String::new() };
+    let more =
+        if bytes.len() > LONGEST { format!(" (and {} bytes more)", bytes.len() - LONGEST) } else { String::new() };
     match std::str::from_utf8(head) {
         Ok(text) => format!("{text:?}{more}"),
         Err(_) => format!("base64:{}{more}", crate::base64::encode(head)),
@@ -169,7 +187,9 @@ pub fn batch(records: &[Record], first_token: Option<u64>, replace: &dyn Fn(&str
         let full = record.full();
         let forms = [full.text.is_some(), full.json.is_some(), full.base64.is_some()].iter().filter(|x| **x).count();
         if forms > 1 || full.contains.is_some() || full.route.is_some() {
-            return Err(format!("record {i}: a record to send has one of text, json and base64, and neither contains nor route"));
+            return Err(format!(
+                "record {i}: a record to send has one of text, json and base64, and neither contains nor route"
+            ));
         }
         let payload = match (&full.text, &full.json, &full.base64) {
             (Some(text), _, _) => replace(text).into_bytes(),

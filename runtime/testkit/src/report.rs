@@ -133,7 +133,12 @@ mod tests {
         let summary = report.end().unwrap();
         assert!(!summary.is_ok());
         let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with("\nrunning 3 tests\ntest a ... ok\ntest b ... FAILED\ntest c ... ignored, needs a broker\n"), "{text}");
+        assert!(
+            text.starts_with(
+                "\nrunning 3 tests\ntest a ... ok\ntest b ... FAILED\ntest c ... ignored, needs a broker\n"
+            ),
+            "{text}"
+        );
         assert!(text.contains("---- b ----\nexpected: 1\n   found: 2\n"), "{text}");
         assert!(text.contains("\nfailures:\n    b\n\ntest result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 4 filtered out; finished in "));
     }

@@ -44,7 +44,8 @@ impl Arguments {
                 Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
                 _ => (word.as_str(), None),
             };
-            let mut value = || value.clone().or_else(|| words.next().cloned()).ok_or_else(|| format!("{name} needs a value"));
+            let mut value =
+                || value.clone().or_else(|| words.next().cloned()).ok_or_else(|| format!("{name} needs a value"));
             match name {
                 "--list" => arguments.list = true,
                 "--exact" => arguments.exact = true,
@@ -59,7 +60,11 @@ impl Arguments {
                 "--test-threads" | "--color" | "--logfile" | "-Z" | "--shuffle-seed" => {
                     value()?;
                 }
-                "--report-time" | "--ensure-time" | "--shuffle" | "--exclude-should-panic" | "--force-run-in-process" => {}
+                "--report-time"
+                | "--ensure-time"
+                | "--shuffle"
+                | "--exclude-should-panic"
+                | "--force-run-in-process" => {}
                 other if other.starts_with('-') && other != "-" => {
                     return Err(format!("the option {other} is not known to this runner"));
                 }
@@ -119,7 +124,8 @@ pub async fn run(
         let verdict = if ignored.contains(name) {
             Verdict::Ignored(String::new())
         } else {
-            let mut words = vec![name.clone(), "--exact".to_owned(), "--nocapture".to_owned(), "--test-threads=1".to_owned()];
+            let mut words =
+                vec![name.clone(), "--exact".to_owned(), "--nocapture".to_owned(), "--test-threads=1".to_owned()];
             if arguments.ignored || arguments.include_ignored {
                 words.push("--include-ignored".to_owned());
             }
@@ -173,9 +179,12 @@ fn verdict(name: &str, outcome: &CommandOutcome) -> Verdict {
         return Verdict::Failed(why);
     }
     // libtest itself ignores what cannot work in WebAssembly, such as `should_panic`, and says so.
-    let line = outcome.stdout.lines().find(|line| line.starts_with(&format!("test {name}")) && line.contains("... ignored"));
+    let line =
+        outcome.stdout.lines().find(|line| line.starts_with(&format!("test {name}")) && line.contains("... ignored"));
     match line {
-        Some(line) => Verdict::Ignored(line.split_once("... ignored").map_or("", |(_, why)| why.trim_start_matches(", ")).to_owned()),
+        Some(line) => Verdict::Ignored(
+            line.split_once("... ignored").map_or("", |(_, why)| why.trim_start_matches(", ")).to_owned(),
+        ),
         None => Verdict::Passed,
     }
 }
@@ -184,7 +193,10 @@ fn verdict(name: &str, outcome: &CommandOutcome) -> Verdict {
 fn told(outcome: &CommandOutcome) -> String {
     let noise = |line: &&str| {
         let line = line.trim();
-        !(line.is_empty() || line.starts_with("running 1 test") || line.starts_with("test result: ") || line == "failures:")
+        !(line.is_empty()
+            || line.starts_with("running 1 test")
+            || line.starts_with("test result: ")
+            || line == "failures:")
     };
     let own: Vec<&str> = outcome.stdout.lines().filter(noise).filter(|line| !line.ends_with("... ok")).collect();
     let mut text = own.join("\n");
@@ -207,7 +219,8 @@ mod tests {
 
     #[test]
     fn the_arguments_of_libtest_are_understood() {
-        let arguments = parse("part --skip slow --skip=slower --exact --nocapture --test-threads 4 --color=always").unwrap();
+        let arguments =
+            parse("part --skip slow --skip=slower --exact --nocapture --test-threads 4 --color=always").unwrap();
         assert_eq!(arguments.filters, ["part"]);
         assert_eq!(arguments.skip, ["slow", "slower"]);
         assert!(arguments.exact && arguments.nocapture);
@@ -231,7 +244,10 @@ mod tests {
         let skipped = outcome(0, "\nrunning 1 test\ntest a - should panic ... ignored, no unwinding\n", "");
         assert_eq!(verdict("a", &skipped), Verdict::Ignored("no unwinding".to_owned()));
         let panicked = outcome(134, "\nrunning 1 test\n", "thread 'main' panicked at src/lib.rs:3:5:\nno\n");
-        assert_eq!(verdict("a", &panicked), Verdict::Failed("thread 'main' panicked at src/lib.rs:3:5:\nno".to_owned()));
+        assert_eq!(
+            verdict("a", &panicked),
+            Verdict::Failed("thread 'main' panicked at src/lib.rs:3:5:\nno".to_owned())
+        );
         let trapped = outcome(134, "", "");
         assert_eq!(verdict("a", &trapped), Verdict::Failed("\nunreachable".to_owned()));
     }

@@ -204,7 +204,10 @@ impl Step {
         let named: Vec<&str> = acts.iter().filter(|(_, there)| *there).map(|(name, _)| *name).collect();
         let [act] = named[..] else {
             let list = acts.map(|(name, _)| name).join(", ");
-            return Err(format!("expected exactly one of {list}; found {}", if named.is_empty() { "none".to_owned() } else { named.join(", ") }));
+            return Err(format!(
+                "expected exactly one of {list}; found {}",
+                if named.is_empty() { "none".to_owned() } else { named.join(", ") }
+            ));
         };
         for (name, there, with) in [
             ("output", self.output.is_some(), &["apply"][..]),
@@ -219,7 +222,9 @@ impl Step {
             }
         }
         match &self.settle {
-            Some(Settle::Word(word)) if word != "all" => Err(format!("settle: expected `all` or a list of indices; found `{word}`")),
+            Some(Settle::Word(word)) if word != "all" => {
+                Err(format!("settle: expected `all` or a list of indices; found `{word}`"))
+            }
             _ => Ok(()),
         }
     }

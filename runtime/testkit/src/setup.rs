@@ -88,7 +88,12 @@ impl Setup {
         if let Some(folder) = &self.folder {
             allowed.extend([Allowance::Read(folder.clone()), Allowance::Write(folder.clone())]);
         }
-        capability::effective(asked, &allowed, &self.fill_value(&self.static_parameters), &self.fill_value(&self.parameters))
+        capability::effective(
+            asked,
+            &allowed,
+            &self.fill_value(&self.static_parameters),
+            &self.fill_value(&self.parameters),
+        )
     }
 
     /// The direction that a session of this world takes.

@@ -15,7 +15,9 @@ use crate::views;
 
 /// Deletes objects. What is in use is refused, and the answer says by what.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ferrule delete connectorstream -i my-instance my-stream\n  ferrule delete -f pipeline.yaml")]
+#[command(
+    after_help = "Examples:\n  ferrule delete connectorstream -i my-instance my-stream\n  ferrule delete -f pipeline.yaml"
+)]
 pub(crate) struct Delete {
     /// What they are, such as connectorstream; or NOUN/NAME.
     #[arg(value_parser = parse_kind_and_name, required_unless_present = "files")]

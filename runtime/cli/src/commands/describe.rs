@@ -157,7 +157,11 @@ impl Facts {
         if let Some(component) = &self.component {
             head(&mut text, "Component");
             let described = &component.description;
-            let _ = writeln!(text, "  {} {} ({}), {}", described.name, described.version, component.world, component.digest);
+            let _ = writeln!(
+                text,
+                "  {} {} ({}), {}",
+                described.name, described.version, component.world, component.digest
+            );
             if !described.summary.is_empty() {
                 let _ = writeln!(text, "  {}", described.summary);
             }
@@ -204,9 +208,11 @@ fn stream_text(text: &mut String, s: &StreamStatus) {
     field(text, "Direction", &s.direction);
     field(text, "Class", &s.class);
     field(text, "State", &s.state);
-    let health = if s.health_message.is_empty() { s.health.clone() } else { format!("{}: {}", s.health, s.health_message) };
+    let health =
+        if s.health_message.is_empty() { s.health.clone() } else { format!("{}: {}", s.health, s.health_message) };
     field(text, "Health", &health);
-    let rate = format!("{} records/s, {} bytes/s", short_number(s.records_per_second), short_number(s.bytes_per_second));
+    let rate =
+        format!("{} records/s, {} bytes/s", short_number(s.records_per_second), short_number(s.bytes_per_second));
     field(text, "Throughput", &rate);
     field(text, "Records", &format!("{} ({} bytes) since the server started", s.records, s.bytes));
     field(text, "Restarts", &s.restarts.to_string());

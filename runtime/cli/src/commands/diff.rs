@@ -39,8 +39,7 @@ impl Diff {
         for warning in &response.warnings {
             output.diagnostic(warning);
         }
-        let changed: Vec<&Difference> =
-            response.differences.iter().filter(|d| d.action != Action::Unchanged).collect();
+        let changed: Vec<&Difference> = response.differences.iter().filter(|d| d.action != Action::Unchanged).collect();
         if output.format == Format::Table {
             for difference in &changed {
                 let head = format!("{} {}: {}", difference.kind.nouns()[0], difference.name, difference.action);
@@ -74,7 +73,10 @@ fn differing_lines(before: Option<&Value>, after: Option<&Value>) -> Vec<String>
         }
     }
     lines.extend(
-        after.iter().filter(|(path, _)| !before.iter().any(|(p, _)| p == path)).map(|(path, value)| format!("+ {path}: {value}")),
+        after
+            .iter()
+            .filter(|(path, _)| !before.iter().any(|(p, _)| p == path))
+            .map(|(path, value)| format!("+ {path}: {value}")),
     );
     lines
 }

@@ -17,7 +17,9 @@ use crate::views;
 
 /// Lists objects, or shows some.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ferrule get streams\n  ferrule get connectorclass mqtt -o yaml\n  ferrule get pipelines -l site=north\n  ferrule get connectorinstancestatus -i my-instance")]
+#[command(
+    after_help = "Examples:\n  ferrule get streams\n  ferrule get connectorclass mqtt -o yaml\n  ferrule get pipelines -l site=north\n  ferrule get connectorinstancestatus -i my-instance"
+)]
 pub(crate) struct Get {
     /// What they are, such as streams; NOUN/NAME; `all`; connectorinstancestatus; connectorinstancealerts.
     #[arg(default_value = "all", value_parser = parse_wanted)]
@@ -86,8 +88,7 @@ impl Get {
     async fn list(self, context: &Context, kind: Option<Kind>) -> Outcome {
         let client = context.client().await?;
         let labels: BTreeMap<String, String> = self.label.into_iter().collect();
-        let found =
-            noun::objects(&client, kind, &self.names, &self.scope, self.instance.as_deref(), labels).await?;
+        let found = noun::objects(&client, kind, &self.names, &self.scope, self.instance.as_deref(), labels).await?;
         let output = &context.output;
         if self.original {
             for stored in &found {
@@ -141,7 +142,8 @@ impl Get {
             return output.list(&rows, || {
                 let mut table = Table::new(["STREAM", "SEVERITY", "ALERT", "MESSAGE"]);
                 for row in &rows {
-                    let cell = |name: &str| (row.get(name).and_then(Value::as_str).unwrap_or("-").to_owned(), Tone::Plain);
+                    let cell =
+                        |name: &str| (row.get(name).and_then(Value::as_str).unwrap_or("-").to_owned(), Tone::Plain);
                     table.toned([cell("stream"), cell("severity"), cell("name"), cell("message")]);
                 }
                 table

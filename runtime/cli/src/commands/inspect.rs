@@ -16,7 +16,9 @@ use crate::views;
 
 /// Shows what a component says of itself: world, version, parameters, and what it asks for. A file needs no server.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ferrule inspect target/wasm32-wasip2/release/demo_src.wasm\n  ferrule inspect mqtt")]
+#[command(
+    after_help = "Examples:\n  ferrule inspect target/wasm32-wasip2/release/demo_src.wasm\n  ferrule inspect mqtt"
+)]
 pub(crate) struct Inspect {
     /// A .wasm file; or the name of a class, function or component that the server keeps, or its digest.
     component: String,

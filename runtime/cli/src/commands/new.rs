@@ -48,8 +48,11 @@ impl New {
         })?;
         let folder = self.path.unwrap_or_else(|| PathBuf::from(&self.name));
         if folder.exists() {
-            return Err(Failure::new(Exit::Conflict, format!("{} exists already; nothing was written", folder.display()))
-                .with_help("choose another name, or another folder with --path"));
+            return Err(Failure::new(
+                Exit::Conflict,
+                format!("{} exists already; nothing was written", folder.display()),
+            )
+            .with_help("choose another name, or another folder with --path"));
         }
         let files = scaffold::write(template, &self.name, &folder)?;
         context.output.say(format!("{} files in {}", files, folder.display()));

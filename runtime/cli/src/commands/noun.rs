@@ -67,9 +67,8 @@ pub(crate) async fn objects(
     let mut found = client.get(query).await?;
     if let Some(wanted) = instance {
         // A reference is written as a name or, in documents of KPS, as an id.
-        let instances = client
-            .get(Query { kind: Some(Kind::Instance), namespace: scope.namespace(), ..Query::default() })
-            .await?;
+        let instances =
+            client.get(Query { kind: Some(Kind::Instance), namespace: scope.namespace(), ..Query::default() }).await?;
         let meant: Vec<&str> = instances
             .iter()
             .map(|i| &i.object.metadata)

@@ -70,7 +70,9 @@ impl Register {
             for ask in component.asks() {
                 output.say(format!("  {} {}   ({})", ask.kind, ask.target, ask.reason));
             }
-            output.say("nothing of it is granted by registering; apply a document of kind Grant, or register with --grant");
+            output.say(
+                "nothing of it is granted by registering; apply a document of kind Grant, or register with --grant",
+            );
         }
         Ok(())
     }

@@ -25,7 +25,9 @@ use crate::views;
 
 /// Runs documents in this process until Ctrl-C, and shows how they are doing. Nothing is kept unless --data says where.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ferrule run pipeline.yaml --tail\n  ferrule run pipeline.yaml --until-done\n  ferrule run folder --for 20")]
+#[command(
+    after_help = "Examples:\n  ferrule run pipeline.yaml --tail\n  ferrule run pipeline.yaml --until-done\n  ferrule run folder --for 20"
+)]
 pub(crate) struct Run {
     /// Files or folders with documents; - for standard input.
     #[arg(required = true)]
@@ -218,7 +220,8 @@ fn needed(offered: Vec<PathBuf>, sources: &[Source]) -> Vec<PathBuf> {
     let text: String = sources.iter().map(|source| String::from_utf8_lossy(&source.bytes)).collect();
     let words: std::collections::BTreeSet<&str> =
         text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).collect();
-    let mentioned = |path: &PathBuf| path.file_stem().is_some_and(|stem| words.contains(stem.to_string_lossy().as_ref()));
+    let mentioned =
+        |path: &PathBuf| path.file_stem().is_some_and(|stem| words.contains(stem.to_string_lossy().as_ref()));
     offered.into_iter().filter(mentioned).collect()
 }
 
@@ -239,9 +242,12 @@ fn summary(report: &StatusReport) -> String {
         .iter()
         .map(|p| {
             let mut text = format!("{}: {} delivered, {}/s", p.name, p.delivered, short_number(p.records_per_second));
-            for (count, word) in
-                [(p.lag, "waiting"), (p.filtered, "filtered"), (p.dead_lettered, "dead letters"), (p.dropped, "dropped")]
-            {
+            for (count, word) in [
+                (p.lag, "waiting"),
+                (p.filtered, "filtered"),
+                (p.dead_lettered, "dead letters"),
+                (p.dropped, "dropped"),
+            ] {
                 if count > 0 {
                     text.push_str(&format!(", {count} {word}"));
                 }
@@ -287,7 +293,11 @@ fn stream_words(s: &StreamStatus) -> String {
 }
 
 fn pipeline_words(p: &PipelineStatus) -> String {
-    if p.last_error.is_empty() { p.state.clone() } else { format!("{}\n  {}", p.state, p.last_error.replace('\n', "\n  ")) }
+    if p.last_error.is_empty() {
+        p.state.clone()
+    } else {
+        format!("{}\n  {}", p.state, p.last_error.replace('\n', "\n  "))
+    }
 }
 
 async fn start_tails(

@@ -102,7 +102,8 @@ pub(crate) fn record_json(record: &Record) -> Map<String, Value> {
         }
     }
     if !record.headers.is_empty() {
-        let headers: Vec<Value> = record.headers.iter().map(|(name, v)| json!({"name": name, "value": text_of(v)})).collect();
+        let headers: Vec<Value> =
+            record.headers.iter().map(|(name, v)| json!({"name": name, "value": text_of(v)})).collect();
         value.insert("headers".to_owned(), json!(headers));
     }
     if let Some(ns) = record.timestamp_ns {

@@ -16,9 +16,11 @@ use crate::exit::{Exit, Failure, Outcome};
 /// Runs a built component under wasmtime against the scripts in its crate (tests/*.test.yaml), or against the conformance
 /// kit of its world.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  ferrule test                          # the scripts of the crate in this folder\n  \
+#[command(
+    after_help = "Examples:\n  ferrule test                          # the scripts of the crate in this folder\n  \
                         ferrule test tests/lines.test.yaml\n  ferrule test --conformance            # what every component must do\n  \
-                        ferrule test --conformance --with tests/session.yaml mqtt.wasm")]
+                        ferrule test --conformance --with tests/session.yaml mqtt.wasm"
+)]
 pub(crate) struct Test {
     /// Scripts; folders of crates; or, with --conformance, components [default: this folder].
     paths: Vec<PathBuf>,
@@ -120,7 +122,8 @@ fn scripts_of(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     found.sort();
     if found.is_empty() {
         let message = format!("{} has no test scripts", folder.display());
-        return Err(Failure::new(Exit::NotFound, message).with_help("scripts are called tests/*.test.yaml; `ferrule new` writes one"));
+        return Err(Failure::new(Exit::NotFound, message)
+            .with_help("scripts are called tests/*.test.yaml; `ferrule new` writes one"));
     }
     Ok(found)
 }

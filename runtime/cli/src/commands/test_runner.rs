@@ -11,7 +11,9 @@ use crate::exit::{Exit, Failure, Outcome};
 
 /// Runs a test binary that cargo built for WebAssembly, each test in an instance of its own.
 #[derive(Debug, Args)]
-#[command(after_help = "In a guest's .cargo/config.toml:\n  [target.wasm32-wasip2]\n  runner = \"ferrule test-runner\"")]
+#[command(
+    after_help = "In a guest's .cargo/config.toml:\n  [target.wasm32-wasip2]\n  runner = \"ferrule test-runner\""
+)]
 pub(crate) struct TestRunner {
     /// The test binary.
     file: PathBuf,
@@ -24,7 +26,8 @@ impl TestRunner {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let arguments = Arguments::parse(&self.arguments).map_err(Failure::usage)?;
         let bytes = read_component(&self.file)?;
-        let program = self.file.file_name().map_or_else(|| "test".to_owned(), |name| name.to_string_lossy().into_owned());
+        let program =
+            self.file.file_name().map_or_else(|| "test".to_owned(), |name| name.to_string_lossy().into_owned());
         let summary =
             runner::run(&bytes, &program, &arguments, &mut std::io::stdout(), context.output.colors_data()).await?;
         if summary.is_ok() { Ok(()) } else { Err(Failure::silent(Exit::TestsFailed)) }

@@ -69,7 +69,8 @@ impl Top {
             if output.format != Format::Table {
                 output.value(&report)?;
             } else {
-                let time = jiff::Timestamp::from_millisecond(report.time_ms).map(|t| t.strftime("%H:%M:%SZ").to_string());
+                let time =
+                    jiff::Timestamp::from_millisecond(report.time_ms).map(|t| t.strftime("%H:%M:%SZ").to_string());
                 let head = format!(
                     "ferrule top   {}   {} streams, {} pipelines{}",
                     time.unwrap_or_default(),
@@ -78,7 +79,10 @@ impl Top {
                     if live { "   (Ctrl-C ends)" } else { "" }
                 );
                 let text = views::status_text(output, &report);
-                output.raw(format!("{}{head}\n\n{text}{}", if live { REDRAW } else { "" }, if live { "" } else { "\n" }).as_bytes())?;
+                output.raw(
+                    format!("{}{head}\n\n{text}{}", if live { REDRAW } else { "" }, if live { "" } else { "\n" })
+                        .as_bytes(),
+                )?;
             }
             shown += 1;
             if self.count.is_some_and(|count| shown >= count) {

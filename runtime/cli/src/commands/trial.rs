@@ -55,8 +55,7 @@ impl Try {
             .ok_or_else(|| Failure::usage("a header is NAME=VALUE"))?;
         let record = Record { payload, key: self.key.unwrap_or_default().into_bytes(), headers, ..Record::default() };
         let client = context.client().await?;
-        let steps =
-            client.trial(Trial { pipeline: self.pipeline, namespace: self.scope.namespace(), record }).await?;
+        let steps = client.trial(Trial { pipeline: self.pipeline, namespace: self.scope.namespace(), record }).await?;
         let output = &context.output;
         if output.format != Format::Table {
             let steps: Vec<Value> = steps.iter().map(step_json).collect();
