@@ -23,6 +23,7 @@ pub use platform::{Platform, Reports};
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::allow_attributes_without_reason,
     reason = "generated from the protocol, whose comments are the documentation"
 )]
 pub mod proto {

@@ -149,7 +149,7 @@ impl Check<'_> {
         let mut from = Vec::new();
         for config in self.after.of_kind(Kind::Config) {
             let of = self.after.instance_of(config);
-            if !of.is_some_and(|of| of.uid() == instance.uid()) {
+            if of.is_none_or(|of| of.uid() != instance.uid()) {
                 continue;
             }
             if let Ok(spec) = config.typed::<ConfigSpec>() {

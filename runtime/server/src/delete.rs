@@ -41,7 +41,7 @@ fn targets(world: &World, deletion: &Deletion) -> Result<Vec<Arc<Object>>, Error
             for name in &deletion.names {
                 match find(world, kind, name, namespace) {
                     Ok(object) => targets.push(object),
-                    Err(problem) => problems.push(problem),
+                    Err(problem) => problems.push(*problem),
                 }
             }
         }
@@ -76,7 +76,7 @@ pub(crate) fn find(
     kind: Kind,
     name: &str,
     namespace: Option<&str>,
-) -> Result<Arc<Object>, Diagnostic> {
+) -> Result<Arc<Object>, Box<Diagnostic>> {
     use crate::world::Found;
     let noun = kind.nouns()[0];
     match world.find(kind, name, namespace) {
@@ -87,13 +87,13 @@ pub(crate) fn find(
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("`ferrule get {}` shows what there is", kind.nouns()[1]),
             };
-            Err(Diagnostic::new(Code::NotFound, format!("there is no {noun} `{name}`")).help(help))
+            Err(Box::new(Diagnostic::new(Code::NotFound, format!("there is no {noun} `{name}`")).help(help)))
         }
         Found::Several(all) => {
             let ways: Vec<String> = all.iter().map(|object| world.unique_name(object)).collect();
-            Err(Diagnostic::new(Code::Ambiguous, format!("`{name}` fits {} {}", all.len(), kind.nouns()[1]))
-                .found(ways.join(", "))
-                .help("name one of them in full, or by its id"))
+            let text = format!("`{name}` fits {} {}", all.len(), kind.nouns()[1]);
+            let help = "name one of them in full, or by its id";
+            Err(Box::new(Diagnostic::new(Code::Ambiguous, text).found(ways.join(", ")).help(help)))
         }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) async fn get(inner: &Inner, query: Query) -> Result<Vec<StoredObject>
 
 fn nothing(world: &World, kind: Option<Kind>, name: &str, namespace: Option<&str>) -> Diagnostic {
     match kind {
-        Some(kind) => find(world, kind, name, namespace).err(),
+        Some(kind) => find(world, kind, name, namespace).err().map(|problem| *problem),
         None => None,
     }
     .unwrap_or_else(|| Diagnostic::new(Code::NotFound, format!("nothing is called `{name}`")))

@@ -75,7 +75,7 @@ pub(crate) fn target(
 ) -> Result<Arc<Object>, Box<Diagnostic>> {
     if let Some(kind) = kind {
         return match kind {
-            Kind::Stream | Kind::Pipeline => find(world, kind, name, namespace).map_err(Box::new),
+            Kind::Stream | Kind::Pipeline => find(world, kind, name, namespace),
             _ => Err(Box::new(
                 Diagnostic::new(Code::Usage, format!("a {} does not run", kind.nouns()[0]))
                     .expected("a stream or a pipeline"),
@@ -85,7 +85,7 @@ pub(crate) fn target(
     if let Some((word, rest)) = name.split_once('/')
         && let Some(kind @ (Kind::Stream | Kind::Pipeline)) = Kind::parse(word)
     {
-        return find(world, kind, rest, namespace).map_err(Box::new);
+        return find(world, kind, rest, namespace);
     }
     match (world.find(Kind::Pipeline, name, namespace), world.find(Kind::Stream, name, namespace)) {
         (Found::One(object), Found::Nothing) | (Found::Nothing, Found::One(object)) => Ok(object),
