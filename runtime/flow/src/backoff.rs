@@ -46,7 +46,7 @@ impl Jitter {
     }
 
     /// The next number (SplitMix64).
-    pub fn next(&mut self) -> u64 {
+    pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -72,7 +72,7 @@ impl Backoff {
     /// Something failed: how long to wait.
     pub fn fail(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.policy.wait(self.failures, self.jitter.next())
+        self.policy.wait(self.failures, self.jitter.roll())
     }
 
     /// Something worked: the next wait is the first again.
@@ -90,11 +90,11 @@ mod tests {
         let policy = BackoffPolicy { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
         let mut jitter = Jitter::new(7);
         for attempt in 1..200 {
-            let wait = policy.wait(attempt, jitter.next());
+            let wait = policy.wait(attempt, jitter.roll());
             let full = Duration::from_millis(100 << attempt.min(5).saturating_sub(1)).min(policy.longest);
             assert!(wait >= full / 2 && wait <= full, "{attempt}: {wait:?}");
         }
-        assert_ne!(policy.wait(9, jitter.next()), policy.wait(9, jitter.next()));
+        assert_ne!(policy.wait(9, jitter.roll()), policy.wait(9, jitter.roll()));
         let mut backoff = Backoff::new(policy, jitter);
         backoff.fail();
         assert!(backoff.fail() >= Duration::from_millis(100));

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use ferrule_host::{
-    CallError, Configured, GuestError, GuestErrorKind, Observer, Opened, PullLimits, Pulled, Session,
-};
+use ferrule_host::{CallError, Configured, GuestError, GuestErrorKind, Observer, Opened, PullLimits, Pulled, Session};
 use ferrule_model::component::{Description, Direction};
 use ferrule_model::record::{Batch, BatchBuilder, Outcomes, Postponement, RecordRef, Rejection, Transformed};
 use ferrule_transport::{Bounds, MemoryLog};

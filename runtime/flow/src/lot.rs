@@ -31,7 +31,8 @@ impl Lot {
     }
 
     /// Whether every row is the input row of the same index and of no other.
-    pub(crate) fn is_plain(&self) -> bool {
+    #[cfg(test)]
+    fn is_plain(&self) -> bool {
         self.roots.is_none() && self.also.is_empty()
     }
 

@@ -143,7 +143,7 @@ enum Event {
     Order,
     Reply(Option<SinkReply>),
     Functions(Option<Result<Passed, String>>),
-    Entries(usize, Result<Entries, LogError>),
+    Entries(usize, Box<Result<Entries, LogError>>),
     Stored,
     Wake,
 }
@@ -303,7 +303,7 @@ impl Pipeline {
             reply = self.replies.recv() => Event::Reply(reply),
             result = functions_result(&mut self.functions), if staged => Event::Functions(result),
             (source, entries) = next_entries(&mut self.sources, max_records, plan.batch.bytes), if readable => {
-                Event::Entries(source, entries)
+                Event::Entries(source, Box::new(entries))
             }
             () = self.letters.stored() => Event::Stored,
             () = any_changed(&mut self.sinks) => Event::Wake,
@@ -330,13 +330,15 @@ impl Pipeline {
                 self.staged = None;
             }
             Event::Functions(None) => self.staged = None,
-            Event::Entries(source, Ok(entries)) => self.take(source, entries),
-            Event::Entries(source, Err(error)) => {
-                if let Some(side) = self.sources.get_mut(source) {
-                    side.closed = true;
-                    self.shared.error(format!("stream {} cannot be read: {error}", side.uid));
+            Event::Entries(source, entries) => match *entries {
+                Ok(entries) => self.take(source, entries),
+                Err(error) => {
+                    if let Some(side) = self.sources.get_mut(source) {
+                        side.closed = true;
+                        self.shared.error(format!("stream {} cannot be read: {error}", side.uid));
+                    }
                 }
-            }
+            },
             Event::Stored => {
                 for burden in self.letters.take_stored() {
                     self.relieve(&burden);

@@ -66,7 +66,8 @@ impl Progress {
     }
 
     /// The low-water mark.
-    pub(crate) fn low(&self) -> u64 {
+    #[cfg(test)]
+    fn low(&self) -> u64 {
         self.low
     }
 
@@ -103,7 +104,7 @@ mod tests {
         progress.done(7);
         progress.done(6);
         assert_eq!(progress.take_completed(), [7, 6]);
-        assert_eq!(progress.cursor(), Cursor { low: 5, done: vec![6..8] });
+        assert_eq!(progress.cursor(), Cursor { low: 5, done: Vec::from([6..8]) });
         progress.done(5);
         assert_eq!(progress.cursor(), Cursor { low: 8, done: vec![] });
         progress.done(5);

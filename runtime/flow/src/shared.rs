@@ -35,6 +35,8 @@ pub(crate) struct Shared {
     facts: Mutex<Facts>,
 }
 
+type Labels = Vec<(String, String)>;
+
 #[derive(Debug, Default)]
 struct Facts {
     component: String,
@@ -46,7 +48,8 @@ struct Facts {
     last_error: Option<(String, i64)>,
     last_refusal: Option<Refusal>,
     allowed: BTreeSet<(String, String)>,
-    metrics: BTreeMap<(String, Vec<(String, String)>), (bool, f64)>,
+    /// By name and labels: whether it only grows, and its value.
+    metrics: BTreeMap<(String, Labels), (bool, f64)>,
     replayable: Option<bool>,
 }
 

@@ -70,11 +70,14 @@ pub(crate) struct Origin {
     pub(crate) sink: usize,
 }
 
+/// Outcomes by the pipeline's ids.
+type Answers = Vec<(u64, Outcome)>;
+
 /// What a pipeline hears of its records.
 #[derive(Debug)]
 pub(crate) enum SinkReply {
     /// Outcomes by the pipeline's ids.
-    Outcomes(Vec<(u64, Outcome)>),
+    Outcomes(Answers),
     /// A session is gone, and nothing is known of these.
     Lost { sink: usize, ids: Vec<u64>, crashed: bool },
 }
@@ -234,7 +237,7 @@ impl Sink {
             .chain(rejected.into_iter().map(|rejection| {
                 (rejection.record_ref, Outcome::Rejected { reason: rejection.reason })
             }));
-        let mut replies: Vec<(Arc<Origin>, Vec<(u64, Outcome)>)> = Vec::new();
+        let mut replies: Vec<(Arc<Origin>, Answers)> = Vec::new();
         let (mut bytes, mut unknown) = (0, 0_u64);
         for (token, outcome) in all {
             let Some(flying) = self.take(token) else {

@@ -36,31 +36,26 @@ impl Lanes {
     /// Whether a record that is about to be written again has to wait behind an earlier one of its lane.
     pub(super) fn must_hold(&self, key: LaneKey, id: u64) -> bool {
         self.lanes.get(&key).is_some_and(|lane| {
-            lane.probe != Some(id)
-                && (lane.probe.is_some() || lane.waiting.first_key_value().is_some_and(|(first, _)| *first < id))
+            lane.probe.is_some_and(|probe| probe != id)
+                || lane.waiting.first_key_value().is_some_and(|(first, _)| *first < id)
         })
     }
 
-    /// A record that is not in flight waits behind a blocked lane.
+    /// A record that is not in flight, or not any more, waits in a blocked lane.
     pub(super) fn hold(&mut self, key: LaneKey, id: u64, now: Duration) {
-        self.wait(key, id, now, None);
-    }
-
-    /// A record in flight came back because its session ended.
-    pub(super) fn give_back(&mut self, key: LaneKey, id: u64, now: Duration) {
-        self.wait(key, id, now, Some(id));
+        self.wait(key, id, now);
     }
 
     /// A record is to be tried again at `until`; its lane is blocked from now on.
     pub(super) fn retry(&mut self, key: LaneKey, id: u64, until: Duration) {
         self.lanes.entry(key).or_default().healthy = false;
-        self.wait(key, id, until, Some(id));
+        self.wait(key, id, until);
     }
 
-    fn wait(&mut self, key: LaneKey, id: u64, until: Duration, back: Option<u64>) {
+    fn wait(&mut self, key: LaneKey, id: u64, until: Duration) {
         let lane = self.lanes.entry(key).or_default();
         lane.waiting.insert(id, until);
-        if back.is_some() && lane.probe == back {
+        if lane.probe == Some(id) {
             lane.probe = None;
         }
         self.reschedule(key);

@@ -339,7 +339,7 @@ impl Delivery {
                 match given_up {
                     Some(reason) => (Verdict::GivenUp { reason }, entry.lane),
                     None => {
-                        let wait = after.unwrap_or_else(|| self.policy.backoff.wait(entry.retries, self.jitter.next()));
+                        let wait = after.unwrap_or_else(|| self.policy.backoff.wait(entry.retries, self.jitter.roll()));
                         entry.state = State::Waiting;
                         target.lanes.retry(entry.lane, id, now + wait);
                         return None;
@@ -362,7 +362,7 @@ impl Delivery {
             target.in_flight -= 1;
             if target.lanes.is_blocked(entry.lane) {
                 entry.state = State::Waiting;
-                target.lanes.give_back(entry.lane, id, now);
+                target.lanes.hold(entry.lane, id, now);
             } else {
                 entry.state = State::Queued;
                 target.again.insert(id);

@@ -77,6 +77,23 @@ fn a_key_in_retry_holds_back_its_own_lane() {
 }
 
 #[test]
+fn a_record_about_to_go_again_waits_for_an_earlier_one_that_comes_back() {
+    let mut delivery = delivery(Policy { window: 2, ..policy() });
+    offer(&mut delivery, &["a", "a", "b"]);
+    assert_eq!(write(&mut delivery, MS), [0, 1]);
+    delivery.outcome(MS, 1, retry(0));
+    assert_eq!(write(&mut delivery, MS), [1]);
+    delivery.outcome(MS, 1, retry(1));
+    offer(&mut delivery, &["b"]);
+    assert_eq!(write(&mut delivery, MS), [2]);
+    assert_eq!(write(&mut delivery, MS * 2), [0; 0], "its turn came while the window was full");
+    delivery.outcome(MS * 2, 0, retry(5));
+    delivery.outcome(MS * 2, 2, Outcome::Delivered);
+    assert_eq!(write(&mut delivery, MS * 2), [3]);
+    assert_eq!(write(&mut delivery, MS * 7), [0]);
+}
+
+#[test]
 fn records_without_a_key_hold_nobody_back() {
     let mut delivery = delivery(policy());
     offer(&mut delivery, &["", "", ""]);
