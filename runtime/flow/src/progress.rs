@@ -104,7 +104,7 @@ mod tests {
         progress.done(7);
         progress.done(6);
         assert_eq!(progress.take_completed(), [7, 6]);
-        assert_eq!(progress.cursor(), Cursor { low: 5, done: Vec::from([6..8]) });
+        assert_eq!(progress.cursor(), Cursor { low: 5, done: std::iter::once(6..8).collect() });
         progress.done(5);
         assert_eq!(progress.cursor(), Cursor { low: 8, done: vec![] });
         progress.done(5);
