@@ -25,7 +25,7 @@ impl Platform {
             ("DEMO_FORBIDDEN", forbidden.to_string()),
         ];
         let server = Command::new(&binary)
-            .args(["serve", "--no-metrics", "--log", "warn"])
+            .args(["serve", "--no-metrics", "--log", "error"])
             .envs(environment.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::null())
             .spawn()
