@@ -68,11 +68,14 @@ impl Ferrule {
 
     /// Starts the server on the data that is there.
     pub fn up(&mut self) {
-        let server = self.program().args(["serve", "--no-metrics", "--log", "warn"]).stdin(Stdio::null()).spawn();
+        let log = fs::File::options().create(true).append(true).open(self.folder().join("server.log")).unwrap();
+        let mut serve = self.program();
+        serve.args(["serve", "--no-metrics", "--log", "warn"]);
+        let server = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.server = Some(server.expect("the ferrule binary; `cargo xtask test` builds it"));
         until("ferrule serve answers", || {
             let ended = self.server.as_mut().and_then(|server| server.try_wait().unwrap());
-            assert!(ended.is_none(), "ferrule serve ended at once: {ended:?}");
+            assert!(ended.is_none(), "ferrule serve ended at once: {ended:?}\n{}", self.log());
             (self.run(&["get", "streams"]).code == 0).then_some(())
         });
     }
@@ -95,6 +98,11 @@ impl Ferrule {
     /// The folder for files of the test; the server's data is in it too.
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// What the server wrote to standard error.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder().join("server.log")).unwrap_or_default()
     }
 
     /// Runs `ferrule WORDS`.
@@ -151,7 +159,7 @@ impl Ferrule {
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
         }
-        panic!("{kind} {name} did not become {what}: {last:#?}");
+        panic!("{kind} {name} did not become {what}: {last:#?}\n{}", self.log());
     }
 
     /// Waits until the object's condition `Ready` is true.
@@ -161,12 +169,15 @@ impl Ferrule {
         })
     }
 
-    /// Waits until the object's condition `Ready` has this reason; returns the condition's message.
+    /// Waits until one of the object's conditions has this reason; returns its message.
     pub fn reason(&self, kind: &str, name: &str, reason: &str) -> String {
-        let object = self.wait(kind, name, reason, |object| {
-            condition(object, "Ready").is_some_and(|ready| ready["reason"] == reason)
-        });
-        condition(&object, "Ready").unwrap()["message"].as_str().unwrap_or_default().to_owned()
+        let with_reason = |object: &Value| {
+            let conditions = object["status"]["conditions"].as_array()?;
+            let found = conditions.iter().find(|condition| condition["reason"] == reason)?;
+            Some(found["message"].as_str().unwrap_or_default().to_owned())
+        };
+        let object = self.wait(kind, name, reason, |object| with_reason(object).is_some());
+        with_reason(&object).unwrap_or_default()
     }
 
     fn program(&self) -> Command {

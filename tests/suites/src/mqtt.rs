@@ -19,7 +19,10 @@ pub struct Publisher {
 impl Publisher {
     /// Connects; goes on connecting again while the broker is away.
     pub fn connect(broker: SocketAddr, name: &str) -> Publisher {
-        let (client, mut connection) = Client::new(options(broker, name), 100_000);
+        let mut options = options(broker, name);
+        // What was not acknowledged is sent again after the connection broke.
+        options.set_clean_session(false);
+        let (client, mut connection) = Client::new(options, 100_000);
         let acknowledged = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&acknowledged);
         thread::spawn(move || {
