@@ -11,7 +11,8 @@ use crate::report::{
     Tailed, TrialStep, VersionReport,
 };
 use crate::request::{
-    Application, Control, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, StatusQuery, Tail, Trial,
+    Application, Control, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, StatusQuery, Tail,
+    Trial,
 };
 
 /// Reports one after another, until the platform has no more or the receiver is dropped.

@@ -64,9 +64,7 @@ pub fn environment_of<'a>(
     for document in documents {
         let text = String::from_utf8_lossy(&document.content);
         for rest in text.split("${env:").skip(1) {
-            let end = rest
-                .find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-                .unwrap_or(rest.len());
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
             let name = &rest[..end];
             if let Some(value) = lookup(name) {
                 found.insert(name.to_owned(), value);

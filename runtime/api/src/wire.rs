@@ -208,11 +208,7 @@ impl From<proto::StatusRequest> for StatusQuery {
 
 impl From<Tail> for proto::TailRequest {
     fn from(t: Tail) -> Self {
-        Self {
-            target: t.target,
-            namespace: t.namespace.unwrap_or_default(),
-            limit: t.limit.unwrap_or_default(),
-        }
+        Self { target: t.target, namespace: t.namespace.unwrap_or_default(), limit: t.limit.unwrap_or_default() }
     }
 }
 
@@ -246,21 +242,13 @@ impl From<proto::LogsRequest> for LogQuery {
 
 impl From<Trial> for proto::TryRequest {
     fn from(t: Trial) -> Self {
-        Self {
-            pipeline: t.pipeline,
-            namespace: t.namespace.unwrap_or_default(),
-            record: Some(t.record.into()),
-        }
+        Self { pipeline: t.pipeline, namespace: t.namespace.unwrap_or_default(), record: Some(t.record.into()) }
     }
 }
 
 impl From<proto::TryRequest> for Trial {
     fn from(t: proto::TryRequest) -> Self {
-        Self {
-            pipeline: t.pipeline,
-            namespace: some(t.namespace),
-            record: t.record.unwrap_or_default().into(),
-        }
+        Self { pipeline: t.pipeline, namespace: some(t.namespace), record: t.record.unwrap_or_default().into() }
     }
 }
 
@@ -276,11 +264,7 @@ impl From<DeadLetterQuery> for proto::DeadLettersRequest {
 
 impl From<proto::DeadLettersRequest> for DeadLetterQuery {
     fn from(q: proto::DeadLettersRequest) -> Self {
-        Self {
-            pipeline: some(q.pipeline),
-            namespace: some(q.namespace),
-            limit: (q.limit > 0).then_some(q.limit),
-        }
+        Self { pipeline: some(q.pipeline), namespace: some(q.namespace), limit: (q.limit > 0).then_some(q.limit) }
     }
 }
 
@@ -309,4 +293,3 @@ pub(crate) fn deadline(request: &proto::ControlRequest) -> std::time::Duration {
 pub(crate) fn control_in(c: proto::ControlRequest, action: ControlAction) -> Result<Control, Error> {
     Ok(Control { action, kind: optional_kind(&c.kind)?, names: c.names, namespace: some(c.namespace) })
 }
-

@@ -313,7 +313,11 @@ impl fmt::Display for Allowance {
 /// What a capability asks for, once its templates are filled in: one ability for each value where a parameter is a list.
 ///
 /// What comes from a parameter is one literal host and port: never a wildcard, never a range.
-pub fn fill(capability: &Capability, static_params: &Value, stream_params: &Value) -> Result<Vec<Ability>, TargetError> {
+pub fn fill(
+    capability: &Capability,
+    static_params: &Value,
+    stream_params: &Value,
+) -> Result<Vec<Ability>, TargetError> {
     fill_target(AbilityKind::parse(&capability.kind)?, &capability.target, static_params, stream_params)
 }
 
@@ -332,7 +336,10 @@ fn fill_target(
         if let Target::Host { host, ports } = &ability.target
             && !(matches!(host, HostPattern::Exact(_)) && (ports.is_single() || kind == AbilityKind::Resolve))
         {
-            return Err(TargetError::Address { target: filled, detail: "a parameter may name one host and one port only" });
+            return Err(TargetError::Address {
+                target: filled,
+                detail: "a parameter may name one host and one port only",
+            });
         }
         abilities.push(ability);
     }
@@ -343,7 +350,12 @@ fn fill_target(
 ///
 /// Loopback and link-local places are given only by an entry that names them, with the port, literally. Capabilities of an
 /// unknown kind, or whose parameters are not set, ask for nothing; see [`unmet`].
-pub fn effective(asked: &[Capability], granted: &[Allowance], static_params: &Value, stream_params: &Value) -> Vec<Ability> {
+pub fn effective(
+    asked: &[Capability],
+    granted: &[Allowance],
+    static_params: &Value,
+    stream_params: &Value,
+) -> Vec<Ability> {
     let granted: Vec<Ability> = granted
         .iter()
         .flat_map(|entry| {
@@ -371,7 +383,12 @@ fn granted_part(granted: &Ability, asked: &Ability) -> Option<Ability> {
 }
 
 /// The abilities that are asked for with these parameters and that `granted` does not give in full.
-pub fn unmet(asked: &[Capability], granted: &[Allowance], static_params: &Value, stream_params: &Value) -> Vec<Ability> {
+pub fn unmet(
+    asked: &[Capability],
+    granted: &[Allowance],
+    static_params: &Value,
+    stream_params: &Value,
+) -> Vec<Ability> {
     let given = effective(asked, granted, static_params, stream_params);
     asked
         .iter()

@@ -231,7 +231,9 @@ fn one(world: &World, read: Read, application: &Application) -> Result<Planned, 
         (Resolution::Ambiguous(all), _) => {
             let ids: Vec<_> = all.iter().map(|object| object.uid().to_string()).collect();
             let text = format!("{} stands for several objects", object.title());
-            return Err(Box::new(problem(Code::Ambiguous, text).found(ids.join(", ")).help("say the id in the document")));
+            return Err(Box::new(
+                problem(Code::Ambiguous, text).found(ids.join(", ")).help("say the id in the document"),
+            ));
         }
         (Resolution::Missing, Resolution::Found(named)) if !object.uid().is_unset() => {
             let text = format!("{} is there already, with the id {}", named.title(), named.uid());

@@ -58,7 +58,9 @@ impl Check<'_> {
             .findings
             .iter()
             .find(|finding| finding.status == Truth::False && finding.kind == types::RESOLVED)
-            .or_else(|| report.findings.iter().find(|finding| finding.status == Truth::False && finding.kind == types::READY))?;
+            .or_else(|| {
+                report.findings.iter().find(|finding| finding.status == Truth::False && finding.kind == types::READY)
+            })?;
         // The text of a problem ends in its code.
         let (message, code) = finding.message.rsplit_once(" (")?;
         let code: Code = code.strip_suffix(')')?.parse().ok()?;
@@ -112,8 +114,11 @@ impl Check<'_> {
             let object = &planned.object;
             let Ok(spec) = object.typed::<PipelineSpec>() else { continue };
             for (i, step) in spec.functions.iter().enumerate() {
-                let Some(function) = step.function.as_ref().and_then(|name| self.function(name, object)) else { continue };
-                let (Ok(read), Some(component)) = (function.typed::<FunctionSpec>(), self.component(&function).await) else {
+                let Some(function) = step.function.as_ref().and_then(|name| self.function(name, object)) else {
+                    continue;
+                };
+                let (Ok(read), Some(component)) = (function.typed::<FunctionSpec>(), self.component(&function).await)
+                else {
                     continue;
                 };
                 let args = Value::Object(with_args(read.args, &step.args)).to_string();
@@ -132,7 +137,9 @@ impl Check<'_> {
     /// The planned streams, and those whose instance or config is planned.
     fn streams_concerned(&self) -> Vec<Arc<Object>> {
         let is_planned = |object: &Object| {
-            self.planned.iter().any(|planned| planned.object.kind == object.kind && planned.object.uid() == object.uid())
+            self.planned
+                .iter()
+                .any(|planned| planned.object.kind == object.kind && planned.object.uid() == object.uid())
         };
         let concerned = |stream: &&Arc<Object>| {
             is_planned(stream)
@@ -163,7 +170,8 @@ impl Check<'_> {
     /// The config that a value came from: the last that has it.
     fn config_with<'a>(&self, configs: &'a [Arc<Object>], pointer: &str) -> Option<&'a Arc<Object>> {
         let member = pointer.trim_start_matches('/').split('/').next().unwrap_or_default();
-        let has = |config: &&Arc<Object>| config.spec.get("parameters").is_some_and(|values| values.get(member).is_some());
+        let has =
+            |config: &&Arc<Object>| config.spec.get("parameters").is_some_and(|values| values.get(member).is_some());
         configs.iter().rev().find(has).or(configs.last())
     }
 
@@ -219,4 +227,3 @@ fn guest_failed(component: &Component, error: &ferrule_host::CallError) -> Diagn
     Diagnostic::new(code, format!("component {name} cannot check its parameters: {error}"))
         .help("this is a defect of the component; tell its author, or register another version")
 }
-

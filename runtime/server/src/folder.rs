@@ -45,8 +45,7 @@ impl DataFolder {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_durably(&format, format!("{FORMAT}\n").as_bytes())
-                    .map_err(failed("the format file", &format))?;
+                write_durably(&format, format!("{FORMAT}\n").as_bytes()).map_err(failed("the format file", &format))?;
             }
             Err(error) => return Err(failed("the format file", &format)(error)),
         }

@@ -15,7 +15,8 @@ use crate::world::{Found, World};
 pub(crate) async fn get(inner: &Inner, query: Query) -> Result<Vec<StoredObject>, Error> {
     let world = inner.world().await?;
     let namespace = query.namespace.as_deref();
-    let labelled = |object: &Object| query.labels.iter().all(|(name, value)| object.metadata.labels.get(name) == Some(value));
+    let labelled =
+        |object: &Object| query.labels.iter().all(|(name, value)| object.metadata.labels.get(name) == Some(value));
     let mut problems = Vec::new();
     let mut found = Vec::new();
     if query.names.is_empty() {

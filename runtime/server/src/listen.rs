@@ -114,10 +114,8 @@ pub(crate) fn serve(bound: Bound, access: Arc<dyn Access>, inner: Arc<Inner>, st
         tasks.spawn(async move { report("gRPC over TCP", serving.await) });
     }
     if let Some(listener) = bound.http {
-        let routes = Router::new()
-            .route("/metrics", get(metrics))
-            .route("/healthz", get(|| async { "ok\n" }))
-            .with_state(inner);
+        let routes =
+            Router::new().route("/metrics", get(metrics)).route("/healthz", get(|| async { "ok\n" })).with_state(inner);
         let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
         tasks.spawn(async move { report("HTTP", serving.await) });
     }

@@ -50,7 +50,11 @@ pub(crate) struct ServerNumbers {
 }
 
 /// The text that `/metrics` answers.
-pub(crate) fn render(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers) -> Result<String, fmt::Error> {
+pub(crate) fn render(
+    report: &StatusReport,
+    guests: &[GuestNumber],
+    server: ServerNumbers,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Numbers(families(report, guests, server))));
     let mut text = String::new();
@@ -94,13 +98,15 @@ type OfPipeline = (&'static str, &'static str, fn(&PipelineStatus) -> Number);
 
 const STREAMS: &[OfStream] = &[
     ("ferrule_stream_up", "Whether the session is open (1) or not (0)", |s| Some(up(s.state == "running"))),
-    ("ferrule_stream_healthy", "Whether the guest says that its work goes well (1) or not (0); nothing while it says neither", |s| {
-        match s.health.as_str() {
+    (
+        "ferrule_stream_healthy",
+        "Whether the guest says that its work goes well (1) or not (0); nothing while it says neither",
+        |s| match s.health.as_str() {
             "healthy" => Some(up(true)),
             "unhealthy" => Some(up(false)),
             _ => None,
-        }
-    }),
+        },
+    ),
     ("ferrule_stream_records", "Records that went through", |s| Some(Number::Counter(s.records))),
     ("ferrule_stream_bytes", "Bytes of payload, key and headers that went through", |s| Some(Number::Counter(s.bytes))),
     ("ferrule_stream_restarts", "Sessions opened again after a failure", |s| Some(Number::Counter(s.restarts))),
@@ -186,9 +192,8 @@ fn of_guests(guests: &[GuestNumber]) -> Vec<Family> {
             Number::Counter(_) => ("", true),
             Number::Gauge(_) => ("_value", false),
         };
-        let clash = guests
-            .iter()
-            .any(|other| other.name == guest.name && matches!(other.value, Number::Counter(_)) != kind);
+        let clash =
+            guests.iter().any(|other| other.name == guest.name && matches!(other.value, Number::Counter(_)) != kind);
         let name = format!("ferrule_guest_{}{}", guest.name, if clash { suffix } else { "" });
         let mut labels = vec![("guest".to_owned(), guest.guest.clone())];
         labels.extend(guest.labels.iter().filter(|(name, _)| name != "guest").cloned());
@@ -255,7 +260,11 @@ mod tests {
             let suffix = if matches!(family.samples[0].1, Number::Counter(_)) { "_total" } else { "" };
             let entry = format!("`{}{suffix}`", family.name);
             assert!(page.contains(&entry), "docs/metrics.md does not list {entry}");
-            assert!(page.contains(family.help), "docs/metrics.md does not explain {entry} as the page does: {}", family.help);
+            assert!(
+                page.contains(family.help),
+                "docs/metrics.md does not explain {entry} as the page does: {}",
+                family.help
+            );
         }
     }
 }

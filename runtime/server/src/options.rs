@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Where `/metrics` and `/healthz` are served unless told otherwise.
-pub const METRICS_ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
+pub const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
 /// How long a stop waits for what is in flight.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(10);

@@ -10,8 +10,8 @@ use ferrule_api::report::{
     StoredObject, Tailed, TrialStep, VersionReport,
 };
 use ferrule_api::request::{
-    Application, Control as Steering, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, StatusQuery, Tail,
-    Trial,
+    Application, Control as Steering, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration,
+    StatusQuery, Tail, Trial,
 };
 use ferrule_api::{Error, Platform, Reports};
 use ferrule_control::Control;

@@ -92,8 +92,11 @@ impl Files<'_> {
         let length = tokio::fs::metadata(&full).await.map_err(unreadable)?.len();
         if let Some(largest) = largest.filter(|largest| length > *largest) {
             return Err(place(
-                Diagnostic::new(Code::Unreadable, format!("the file {path} has {length} bytes; at most {largest} are read"))
-                    .help("a function's script is a source file"),
+                Diagnostic::new(
+                    Code::Unreadable,
+                    format!("the file {path} has {length} bytes; at most {largest} are read"),
+                )
+                .help("a function's script is a source file"),
             ));
         }
         tokio::fs::read(&full).await.map_err(unreadable)

@@ -191,8 +191,13 @@ fn taken(there: &Object, found: Option<&str>, component: &Component) -> Error {
             .expected(format!("component {found}"))
             .found(component.digest())
             .help("give the component a new version, or move what uses it with --replace"),
-        None => Diagnostic::new(Code::VersionTaken, format!("{} is there and was not made by registering", there.title()))
-            .help(format!("register the component for it with --class {}, or under another name with --name", there.name())),
+        None => {
+            Diagnostic::new(Code::VersionTaken, format!("{} is there and was not made by registering", there.title()))
+                .help(format!(
+                    "register the component for it with --class {}, or under another name with --name",
+                    there.name()
+                ))
+        }
     };
     Error::refused(diagnostic)
 }
@@ -224,7 +229,12 @@ fn attached(world: &World, component: &Component, name: &str, replace: bool) -> 
             .into_iter()
             .find(|(stream, direction)| wanted.allows(*stream) && !can.contains(direction));
         if let Some((stream, _)) = lacking {
-            let text = format!("{} has {} streams, and the component is a {}", there.title(), stream.name(), component.world());
+            let text = format!(
+                "{} has {} streams, and the component is a {}",
+                there.title(),
+                stream.name(),
+                component.world()
+            );
             let help = "register a component that goes all the ways that the class allows";
             return Err(Error::refused(Diagnostic::new(Code::WrongWorld, text).help(help)));
         }
@@ -274,18 +284,21 @@ fn grant_of(component: &Component, served: &Object) -> Result<Option<Object>, Er
 /// A warning if the component asks for something and no grant names its class or function.
 fn ungranted(world: &World, component: &Component, planned: &[Planned]) -> Vec<Diagnostic> {
     let asked = &component.description().capabilities;
-    let Some(served) = planned.iter().find(|planned| matches!(planned.object.kind, Kind::Class | Kind::Function)) else {
+    let Some(served) = planned.iter().find(|planned| matches!(planned.object.kind, Kind::Class | Kind::Function))
+    else {
         return Vec::new();
     };
     let named = world.of_kind(Kind::Grant).any(|grant| {
         crate::world::references(grant).iter().any(|made| {
-            matches!(&made.reference, Ref::Name { name, .. } if name == served.object.name()) && made.kind == served.object.kind
+            matches!(&made.reference, Ref::Name { name, .. } if name == served.object.name())
+                && made.kind == served.object.kind
         })
     });
     if asked.is_empty() || named {
         return Vec::new();
     }
-    let list: Vec<_> = asked.iter().map(|asked| format!("{} {} ({})", asked.kind, asked.target, asked.reason)).collect();
+    let list: Vec<_> =
+        asked.iter().map(|asked| format!("{} {} ({})", asked.kind, asked.target, asked.reason)).collect();
     let text = format!("{} asks for abilities that nobody granted: {}", served.object.title(), list.join("; "));
     let help = "apply a Grant, or register with --grant to allow what it asks for";
     vec![Diagnostic::new(Code::NetDenied, text).help(help).as_warning()]

@@ -392,12 +392,16 @@ pub(crate) async fn dead_letters(inner: &Inner, query: DeadLetterQuery) -> Resul
         None => None,
         Some(name) => {
             let world = inner.world().await?;
-            Some(crate::delete::find(&world, Kind::Pipeline, name, query.namespace.as_deref()).map_err(|problem| Error::refused(*problem))?)
+            Some(
+                crate::delete::find(&world, Kind::Pipeline, name, query.namespace.as_deref())
+                    .map_err(|problem| Error::refused(*problem))?,
+            )
         }
     };
     let limit = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     let file = inner.dead_letters.clone();
-    let unreadable = |error: &std::io::Error| refused(Code::DataFolder, format!("the dead letters cannot be read: {error}"));
+    let unreadable =
+        |error: &std::io::Error| refused(Code::DataFolder, format!("the dead letters cannot be read: {error}"));
     let (sender, receiver) = tokio::sync::mpsc::channel(16);
     // Reading waits for the disk, so it has a thread; it ends when nobody listens any more.
     tokio::task::spawn_blocking(move || {
@@ -446,8 +450,8 @@ fn dead_letter(letter: ferrule_flow::DeadLetter) -> DeadLetter {
 
 pub(crate) async fn trial(inner: &Inner, trial: Trial) -> Result<Vec<TrialStep>, Error> {
     let world = inner.world().await?;
-    let pipeline =
-        crate::delete::find(&world, Kind::Pipeline, &trial.pipeline, trial.namespace.as_deref()).map_err(|problem| Error::refused(*problem))?;
+    let pipeline = crate::delete::find(&world, Kind::Pipeline, &trial.pipeline, trial.namespace.as_deref())
+        .map_err(|problem| Error::refused(*problem))?;
     let batch = batch_of(&trial.record).map_err(|error| refused(Code::BadValue, format!("the record: {error}")))?;
     let steps = inner.flow.trial(pipeline.uid(), batch).await.map_err(|error| flow_error(&error))?;
     Ok(steps.into_iter().map(trial_step).collect())

@@ -50,7 +50,8 @@ impl Server {
         let dead_letters = open_dead_letters(&folder).await?;
         let engine = Engine::new(options.engine.clone())?;
         let registry = Registry::new(engine, folder.components(), folder.compiled());
-        let flow = Flow::start(FlowOptions::new(Arc::new(MemoryLog::default()), Arc::new(Durable(dead_letters.clone()))));
+        let flow =
+            Flow::start(FlowOptions::new(Arc::new(MemoryLog::default()), Arc::new(Durable(dead_letters.clone()))));
         let runner = ferrule_control::FlowRunner::new(flow.clone(), Arc::new(registry.clone()));
         let inner = Arc::new(Inner {
             control: std::sync::OnceLock::new(),

@@ -40,10 +40,6 @@ pub fn start(options: &LogOptions) -> Result<(), LogError> {
         .map_err(|error| LogError::Filter { filter: text.to_owned(), reason: error.to_string() })?;
     let colour = options.colour.unwrap_or_else(|| std::io::stderr().is_terminal());
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_ansi(colour);
-    let started = if options.json {
-        log.json().finish().try_init()
-    } else {
-        log.finish().try_init()
-    };
+    let started = if options.json { log.json().finish().try_init() } else { log.finish().try_init() };
     started.map_err(|error| LogError::Started(error.to_string()))
 }

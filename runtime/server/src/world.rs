@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ferrule_control::Snapshot;
 use ferrule_model::connector::{
     ClassSpec, ComponentSource, ConfigSpec, FunctionSpec, GrantSpec, InstanceSpec, PipelineSpec, ProjectSpec,
-    StreamSpec
+    StreamSpec,
 };
 use ferrule_model::lookup::{self, Lookup, Resolution, compare_versions};
 use ferrule_model::{Kind, Object, Ref, Uid};

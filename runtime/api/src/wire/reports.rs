@@ -401,12 +401,7 @@ impl From<Tailed> for proto::TailResponse {
 
 impl From<proto::TailResponse> for Tailed {
     fn from(t: proto::TailResponse) -> Self {
-        Self {
-            record: t.record.unwrap_or_default().into(),
-            missed: t.missed,
-            seen_at: t.seen_at,
-            address: t.address,
-        }
+        Self { record: t.record.unwrap_or_default().into(), missed: t.missed, seen_at: t.seen_at, address: t.address }
     }
 }
 

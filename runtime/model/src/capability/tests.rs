@@ -44,7 +44,8 @@ fn what_is_not_granted_is_not_given() {
         assert_eq!(check("{broker}", granted, broker()), [""; 0], "{granted}");
     }
     assert_eq!(check("{missing}", "*:*", broker()), [""; 0]);
-    let http = effective(&[ask("http", "a.example:80")], &[Allowance::Tcp("a.example:80".into())], &json!({}), &json!({}));
+    let http =
+        effective(&[ask("http", "a.example:80")], &[Allowance::Tcp("a.example:80".into())], &json!({}), &json!({}));
     assert_eq!(http, []);
 }
 
@@ -110,10 +111,27 @@ fn a_name_that_resolves_to_this_machine_is_refused() {
 
 #[test]
 fn addresses_in_strange_spellings_are_refused() {
-    for target in ["127.1:80", "0x7f000001:80", "2130706433:80", "1.2.3.4.5:80", "::1:80x", "a b:80", "[::1:80", "[fe80::1%eth0]:80"] {
+    for target in [
+        "127.1:80",
+        "0x7f000001:80",
+        "2130706433:80",
+        "1.2.3.4.5:80",
+        "::1:80x",
+        "a b:80",
+        "[::1:80",
+        "[fe80::1%eth0]:80",
+    ] {
         assert!(Ability::parse(AbilityKind::Tcp, target).is_err(), "{target}");
     }
-    for target in ["example.com", "example.com:", "example.com:99999", "example.com:9-1", "a*.example.com:1", "user@host:1", ":80"] {
+    for target in [
+        "example.com",
+        "example.com:",
+        "example.com:99999",
+        "example.com:9-1",
+        "a*.example.com:1",
+        "user@host:1",
+        ":80",
+    ] {
         assert!(Ability::parse(AbilityKind::Tcp, target).is_err(), "{target}");
     }
     assert!(Ability::parse(AbilityKind::Resolve, "example.com").is_ok());
@@ -137,8 +155,14 @@ fn a_parameter_cannot_widen_what_is_meant() {
     ] {
         assert!(fill(&ask("tcp", target), &json!({}), &json!({"b": value})).is_err(), "{target} {value}");
     }
-    assert_eq!(fill(&ask("tcp", "{b}:80"), &json!({}), &json!({"b": "2001:DB8::1"})).unwrap()[0].to_string(), "tcp: [2001:db8::1]:80");
-    assert_eq!(fill(&ask("tcp", "{b}:80"), &json!({}), &json!({"b": "my-host.example"})).unwrap()[0].to_string(), "tcp: my-host.example:80");
+    assert_eq!(
+        fill(&ask("tcp", "{b}:80"), &json!({}), &json!({"b": "2001:DB8::1"})).unwrap()[0].to_string(),
+        "tcp: [2001:db8::1]:80"
+    );
+    assert_eq!(
+        fill(&ask("tcp", "{b}:80"), &json!({}), &json!({"b": "my-host.example"})).unwrap()[0].to_string(),
+        "tcp: my-host.example:80"
+    );
 }
 
 #[test]
@@ -159,7 +183,12 @@ fn the_default_port_is_that_of_the_scheme() {
 #[test]
 fn folders_are_given_as_far_as_granted() {
     let check = |asked: &str, granted: &str| {
-        let abilities = effective(&[ask("read", "{path}")], &[Allowance::Read(granted.into())], &json!({}), &json!({"path": asked}));
+        let abilities = effective(
+            &[ask("read", "{path}")],
+            &[Allowance::Read(granted.into())],
+            &json!({}),
+            &json!({"path": asked}),
+        );
         abilities.iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     assert_eq!(check("/data/in/", "/data"), ["read: /data/in"]);

@@ -260,9 +260,7 @@ fn select_list<T: Copy>(list: &[T], rows: &[u32], missing: T) -> Arc<[T]> {
     rows.iter().map(|&row| list.get(row as usize).copied().unwrap_or(missing)).collect()
 }
 
-fn concat_columns<'a>(
-    parts: impl Iterator<Item = (usize, &'a Column)> + Clone,
-) -> Result<Column, BatchError> {
+fn concat_columns<'a>(parts: impl Iterator<Item = (usize, &'a Column)> + Clone) -> Result<Column, BatchError> {
     if parts.clone().all(|(_, column)| column.is_absent()) {
         return Ok(Column::default());
     }

@@ -79,7 +79,10 @@ impl Column {
             if self.bytes.is_empty() {
                 return Ok(());
             }
-            return Err(BatchError::Ends { column: name, detail: format!("{} bytes belong to no row", self.bytes.len()) });
+            return Err(BatchError::Ends {
+                column: name,
+                detail: format!("{} bytes belong to no row", self.bytes.len()),
+            });
         }
         if self.ends.len() != rows {
             return Err(BatchError::Rows { column: name, found: self.ends.len(), expected: rows });

@@ -74,7 +74,11 @@ impl Transformed {
             index("input", origin.into(), inputs)?;
         }
         let list = |column, found: usize| {
-            if found == 0 || found == outputs { Ok(()) } else { Err(BatchError::Rows { column, found, expected: outputs }) }
+            if found == 0 || found == outputs {
+                Ok(())
+            } else {
+                Err(BatchError::Rows { column, found, expected: outputs })
+            }
         };
         list("changes", self.changes.len())?;
         list("routes", self.routes.len())?;
@@ -233,11 +237,7 @@ mod tests {
         let rows: Vec<_> = batch.iter().map(|r| (r.payload.to_vec(), r.key.to_vec(), r.timestamp)).collect();
         assert_eq!(
             rows,
-            [
-                (b"c".to_vec(), b"3".to_vec(), 30),
-                (b"new".to_vec(), b"1".to_vec(), 10),
-                (b"a".to_vec(), Vec::new(), 99)
-            ]
+            [(b"c".to_vec(), b"3".to_vec(), 30), (b"new".to_vec(), b"1".to_vec(), 10), (b"a".to_vec(), Vec::new(), 99)]
         );
     }
 
@@ -255,21 +255,41 @@ mod tests {
         let check = |transformed: Transformed| transformed.check(&input).unwrap_err();
         let pass = || Transformed::pass(3);
         assert!(matches!(check(Transformed { origins: vec![3], ..pass() }), BatchError::Index { what: "input", .. }));
-        assert!(matches!(check(Transformed { also: vec![(3, 0)], ..pass() }), BatchError::Index { what: "output", .. }));
+        assert!(matches!(
+            check(Transformed { also: vec![(3, 0)], ..pass() }),
+            BatchError::Index { what: "output", .. }
+        ));
         assert!(matches!(check(Transformed { also: vec![(0, 3)], ..pass() }), BatchError::Index { what: "input", .. }));
-        assert!(matches!(check(Transformed { changes: vec![1], ..pass() }), BatchError::Rows { column: "changes", .. }));
-        assert!(matches!(check(Transformed { changes: vec![16, 0, 0], ..pass() }), BatchError::Changes { row: 0, bits: 16 }));
-        assert!(matches!(check(Transformed { changes: vec![1, 0, 0], ..pass() }), BatchError::Rows { column: "payload", .. }));
-        assert!(matches!(check(Transformed { changes: vec![8, 0, 0], ..pass() }), BatchError::Rows { column: "timestamps", .. }));
+        assert!(matches!(
+            check(Transformed { changes: vec![1], ..pass() }),
+            BatchError::Rows { column: "changes", .. }
+        ));
+        assert!(matches!(
+            check(Transformed { changes: vec![16, 0, 0], ..pass() }),
+            BatchError::Changes { row: 0, bits: 16 }
+        ));
+        assert!(matches!(
+            check(Transformed { changes: vec![1, 0, 0], ..pass() }),
+            BatchError::Rows { column: "payload", .. }
+        ));
+        assert!(matches!(
+            check(Transformed { changes: vec![8, 0, 0], ..pass() }),
+            BatchError::Rows { column: "timestamps", .. }
+        ));
         assert!(matches!(check(Transformed { routes: vec![0], ..pass() }), BatchError::Rows { column: "routes", .. }));
         let rejected = |record_ref| vec![Rejection { record_ref, reason: String::new() }];
         assert!(matches!(check(Transformed { rejected: rejected(1), ..pass() }), BatchError::Twice(1)));
-        assert!(matches!(check(Transformed { rejected: rejected(3), origins: vec![], ..pass() }), BatchError::Index { .. }));
+        assert!(matches!(
+            check(Transformed { rejected: rejected(3), origins: vec![], ..pass() }),
+            BatchError::Index { .. }
+        ));
         let twice = [rejected(1), rejected(1)].concat();
         assert!(matches!(check(Transformed { rejected: twice, origins: vec![], ..pass() }), BatchError::Twice(1)));
-        let merged = Transformed { origins: vec![0], also: vec![(0, 1)], rejected: rejected(1), ..Transformed::default() };
+        let merged =
+            Transformed { origins: vec![0], also: vec![(0, 1)], rejected: rejected(1), ..Transformed::default() };
         assert!(matches!(check(merged), BatchError::Twice(1)));
-        let fine = Transformed { origins: vec![0], also: vec![(0, 1)], rejected: rejected(2), ..Transformed::default() };
+        let fine =
+            Transformed { origins: vec![0], also: vec![(0, 1)], rejected: rejected(2), ..Transformed::default() };
         fine.check(&input).unwrap();
     }
 

@@ -42,11 +42,9 @@ async fn what_is_no_component_is_refused_and_nothing_is_kept() {
     let house = House::new().await;
     let mut cut = guest("generator");
     cut.truncate(cut.len() / 2);
-    for (content, code) in [
-        (b"#!/bin/sh".to_vec(), Code::NotWasm),
-        (b"\0asm\x01\0\0\0".to_vec(), Code::CoreModule),
-        (cut, Code::NotWasm),
-    ] {
+    for (content, code) in
+        [(b"#!/bin/sh".to_vec(), Code::NotWasm), (b"\0asm\x01\0\0\0".to_vec(), Code::CoreModule), (cut, Code::NotWasm)]
+    {
         let registration = Registration { content, file: "x.wasm".to_owned(), ..Registration::default() };
         let error = house.client.register(registration).await.unwrap_err();
         assert_eq!(error.diagnostics()[0].document, "x.wasm");
@@ -100,17 +98,25 @@ async fn a_component_can_serve_a_class_that_is_there() {
 async fn a_document_may_bring_its_component() {
     let house = House::new().await;
     std::fs::write(house.folder.path().join("gen.wasm"), guest("generator")).unwrap();
-    let text = "apiVersion: connector.ferrule.dev/v1\nkind: Class\nmetadata: {name: mine}\nspec: {component: ./gen.wasm}\n";
+    let text =
+        "apiVersion: connector.ferrule.dev/v1\nkind: Class\nmetadata: {name: mine}\nspec: {component: ./gen.wasm}\n";
     let mut application = application(text);
     application.documents[0].folder = Some(house.folder.path().to_owned());
     let applied = house.client.apply(application).await.unwrap();
-    let made: Vec<_> = actions(&applied.objects).into_iter().map(|(name, action)| (name.split('@').next().unwrap().to_owned(), action)).collect();
+    let made: Vec<_> = actions(&applied.objects)
+        .into_iter()
+        .map(|(name, action)| (name.split('@').next().unwrap().to_owned(), action))
+        .collect();
     assert_eq!(made, [("component/generator".to_owned(), Action::Created), ("class/mine".to_owned(), Action::Created)]);
     let class = house.one(Kind::Class, "mine").await.unwrap().object;
     assert!(class.spec["component"].as_str().unwrap().starts_with("sha256:"));
     assert!(class.status.holds("Ready"), "{:?}", class.status);
 
-    let missing = Document { name: "b.yaml".to_owned(), content: text.replace("gen.wasm", "no.wasm").into(), ..Document::default() };
+    let missing = Document {
+        name: "b.yaml".to_owned(),
+        content: text.replace("gen.wasm", "no.wasm").into(),
+        ..Document::default()
+    };
     let outcome = house.client.apply(Application { documents: vec![missing], ..Application::default() }).await;
     assert_eq!(codes(outcome), [Code::Unreadable]);
 }

@@ -60,8 +60,7 @@ impl House {
 
     /// Waits until the status is as wanted.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&StatusReport) -> bool) -> StatusReport {
-        let mut reports =
-            self.client.watch_status(StatusQuery::default(), Duration::from_millis(100)).await.unwrap();
+        let mut reports = self.client.watch_status(StatusQuery::default(), Duration::from_millis(100)).await.unwrap();
         let mut last = None;
         let found = tokio::time::timeout(DEADLINE, async {
             while let Some(report) = futures_util::StreamExt::next(&mut reports).await {

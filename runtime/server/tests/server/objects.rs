@@ -1,8 +1,8 @@
 //! Applying, getting and deleting.
 
+use ferrule_api::Platform;
 use ferrule_api::report::Action;
 use ferrule_api::request::{Application, ApplyMode, Deletion, Document};
-use ferrule_api::Platform;
 use ferrule_model::{Code, Kind};
 
 use crate::house::{House, actions, application, codes, root};
@@ -88,10 +88,16 @@ async fn every_kind_comes_back_as_it_went_in_and_survives_the_server() {
         assert_eq!(found.metadata.labels, object.metadata.labels);
         assert_eq!(found.metadata.namespace, object.metadata.namespace);
         assert_eq!(found.metadata.generation, 1, "{}", object.title());
-        let uid = &applied.objects.iter().find(|made| made.kind == object.kind && made.name.starts_with(object.name())).unwrap().uid;
+        let uid = &applied
+            .objects
+            .iter()
+            .find(|made| made.kind == object.kind && made.name.starts_with(object.name()))
+            .unwrap()
+            .uid;
         assert_eq!(found.uid().as_str(), uid);
     }
-    let condition = house.one(Kind::Class, "thermo").await.unwrap().object.status.condition("Resolved").cloned().unwrap();
+    let condition =
+        house.one(Kind::Class, "thermo").await.unwrap().object.status.condition("Resolved").cloned().unwrap();
     assert_eq!(condition.reason, "ComponentMissing", "{condition:?}");
     assert_eq!(condition.observed_generation, 1);
 }
@@ -118,7 +124,8 @@ async fn kps_documents_apply_and_come_back_in_their_own_form() {
     for made in &applied.objects {
         let stored = house.one(made.kind, &made.uid).await.unwrap();
         let original = stored.original.expect("a KPS document has a form of its own");
-        let again = ferrule_model::document::read_documents("again", original.as_bytes(), Some(made.kind), &|_| None).unwrap();
+        let again =
+            ferrule_model::document::read_documents("again", original.as_bytes(), Some(made.kind), &|_| None).unwrap();
         assert_eq!(again[0].spec.get("instance"), stored.object.spec.get("instance"));
         assert_eq!(again[0].name(), stored.object.name());
     }
@@ -182,7 +189,8 @@ async fn a_dry_run_and_a_difference_change_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn create_and_update_insist() {
     let house = House::new().await;
-    let category = "apiVersion: connector.ferrule.dev/v1\nkind: Category\nmetadata: {name: floor}\nspec: {values: [a]}\n";
+    let category =
+        "apiVersion: connector.ferrule.dev/v1\nkind: Category\nmetadata: {name: floor}\nspec: {values: [a]}\n";
     let with = |mode| Application { mode, ..application(category) };
     assert_eq!(codes(house.client.apply(with(ApplyMode::Update)).await), [Code::NotFound]);
     house.client.apply(with(ApplyMode::Create)).await.unwrap();
@@ -224,7 +232,9 @@ async fn what_is_in_use_stays_until_its_users_go() {
 async fn pruning_takes_what_a_set_no_longer_has() {
     let house = House::new().await;
     let category = |name: &str| {
-        format!("---\napiVersion: connector.ferrule.dev/v1\nkind: Category\nmetadata: {{name: {name}}}\nspec: {{values: [a]}}\n")
+        format!(
+            "---\napiVersion: connector.ferrule.dev/v1\nkind: Category\nmetadata: {{name: {name}}}\nspec: {{values: [a]}}\n"
+        )
     };
     let with = |text: &str, prune| Application { prune, set: Some("folder".to_owned()), ..application(text) };
     house.apply(&category("other")).await.unwrap();

@@ -43,7 +43,8 @@ async fn a_pipeline_runs_and_is_seen_from_all_sides() {
     assert!(report.pipelines[0].filtered > 10);
 
     let tail = Tail { target: "hello".to_owned(), limit: Some(5), ..Tail::default() };
-    let records: Vec<_> = tokio::time::timeout(DEADLINE, house.client.tail(tail).await.unwrap().collect::<Vec<_>>()).await.unwrap();
+    let records: Vec<_> =
+        tokio::time::timeout(DEADLINE, house.client.tail(tail).await.unwrap().collect::<Vec<_>>()).await.unwrap();
     assert_eq!(records.len(), 5);
     for record in records {
         let value: serde_json::Value = serde_json::from_slice(&record.unwrap().record.payload).unwrap();
