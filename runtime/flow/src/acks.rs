@@ -134,6 +134,12 @@ impl Acks {
         state.session
     }
 
+    /// The session is over: its tokens mean nothing any more, and nobody is waited for to settle them.
+    pub(crate) fn end_session(&self) {
+        self.begin_session();
+        self.settled();
+    }
+
     /// Records were appended; their tokens are of this session.
     pub(crate) fn register(&self, session: u64, first_offset: u64, tokens: &[u64]) {
         let mut state = self.lock();
@@ -314,6 +320,21 @@ mod tests {
         assert_eq!(acks.take_ready(), [0; 0]);
         acks.done(one, [1]);
         assert_eq!(acks.take_ready(), [10]);
+    }
+
+    #[test]
+    fn nothing_is_pending_for_a_session_that_is_over() {
+        let acks = Acks::default();
+        let one = acks.attach().unwrap();
+        acks.started(one, 0);
+        acks.begin_session();
+        acks.register(1, 0, &[10, 11]);
+        acks.done(one, [0]);
+        acks.end_session();
+        assert_eq!(*acks.pending().borrow(), 1, "what was ready to be settled is not waited for");
+        acks.done(one, [1]);
+        assert_eq!(*acks.pending().borrow(), 0);
+        assert_eq!(acks.take_ready(), [0; 0]);
     }
 
     #[test]

@@ -34,6 +34,8 @@ pub(crate) struct World {
     /// A source: what was given and not settled, by token; given again to the next session.
     pub(crate) unsettled: Mutex<VecDeque<(u64, (String, String))>>,
     pub(crate) settled: AtomicU64,
+    /// A source: what it hands over, a little late, when it is asked to return.
+    pub(crate) parting: Mutex<Option<(String, String)>>,
     /// A sink: what it has.
     pub(crate) delivered: Mutex<Vec<String>>,
     /// Calls of each kind.
@@ -94,7 +96,12 @@ impl Fake {
         Self::plan_with_routes(digest, world, behaviour, &[])
     }
 
-    pub(crate) fn plan_with_routes(digest: &str, world: &Arc<World>, behaviour: Behaviour, routes: &[&str]) -> GuestPlan {
+    pub(crate) fn plan_with_routes(
+        digest: &str,
+        world: &Arc<World>,
+        behaviour: Behaviour,
+        routes: &[&str],
+    ) -> GuestPlan {
         let description = Description {
             name: digest.to_owned(),
             routes: routes.iter().map(ToString::to_string).collect(),
@@ -215,8 +222,18 @@ impl Guest for FakeGuest {
             }
             tokio::select! {
                 () = changed => {}
-                () = self.wake.notified() => return Ok(Pulled { records: Batch::default(), position: None }),
+                () = self.wake.notified() => {}
             }
+            let Some(parting) = self.world.parting.lock().unwrap().take() else {
+                if self.world.upstream.lock().unwrap().is_empty() {
+                    return Ok(Pulled { records: Batch::default(), position: None });
+                }
+                continue;
+            };
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            self.world.upstream.lock().unwrap().push_back(parting);
         }
     }
 
@@ -292,7 +309,8 @@ impl Harness {
         let mut options = FlowOptions::new(Arc::new(MemoryLog::new(bounds)), letters.clone());
         options.restart = BackoffPolicy { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
         let (source, sink) = (Arc::new(World::default()), Arc::new(sink));
-        let mut stream = StreamPlan::new("in", "in", Direction::Ingress, Fake::plan("source", &source, Behaviour::Source));
+        let mut stream =
+            StreamPlan::new("in", "in", Direction::Ingress, Fake::plan("source", &source, Behaviour::Source));
         stream.bounds = bounds;
         let out = StreamPlan::new("out", "out", Direction::Egress, Fake::plan("sink", &sink, Behaviour::Sink));
         let mut pipeline = PipelinePlan::new("p", "p", "in", "out");
@@ -301,7 +319,12 @@ impl Harness {
         Self { flow: Flow::start(options), source, sink, letters, plan }
     }
 
-    pub(crate) fn step(&mut self, name: &str, world: &Arc<World>, function: impl Fn(&Batch) -> Result<Transformed, CallError> + Send + Sync + 'static) {
+    pub(crate) fn step(
+        &mut self,
+        name: &str,
+        world: &Arc<World>,
+        function: impl Fn(&Batch) -> Result<Transformed, CallError> + Send + Sync + 'static,
+    ) {
         let guest = Fake::plan(name, world, Behaviour::Function(Arc::new(function)));
         self.plan.pipelines[0].steps.push(StepPlan { name: name.into(), guest });
     }

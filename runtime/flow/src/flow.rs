@@ -80,8 +80,15 @@ struct StreamHandle {
     orders: watch::Sender<Order>,
     shared: Arc<Shared>,
     task: JoinHandle<()>,
-    /// The way to a sink; none for a source.
-    sink: Option<SinkLink>,
+    way: Way,
+}
+
+/// Which way a stream goes, and how to reach it there.
+enum Way {
+    /// A source: which order to drain it has obeyed, so that nothing more comes from it.
+    In(watch::Receiver<u64>),
+    /// A sink: how to write to it.
+    Out(SinkLink),
 }
 
 struct PipelineHandle {
@@ -152,7 +159,11 @@ impl Flow {
     /// How everything is doing.
     pub fn snapshot(&self) -> FlowSnapshot {
         let state = self.state();
-        let streams = state.streams.iter().map(|(uid, stream)| (uid.clone(), stream.snapshot(uid, state.acks.get(uid)))).collect();
+        let streams = state
+            .streams
+            .iter()
+            .map(|(uid, stream)| (uid.clone(), stream.snapshot(uid, state.acks.get(uid))))
+            .collect();
         let pipelines = state
             .pipelines
             .iter()
@@ -199,26 +210,19 @@ impl Flow {
     /// until [`Flow::resume`].
     pub async fn drain(&self, uid: &Uid, within: Duration) -> Result<(), FlowError> {
         let limit = tokio::time::Instant::now() + within;
-        let waiting = {
+        let waiting: Vec<Waiting> = {
             let state = self.state();
             match (state.streams.get(uid), state.pipelines.get(uid)) {
                 (Some(stream), _) => {
-                    stream.orders.send_modify(|order| order.draining = true);
-                    let acks = state.acks.get(uid).filter(|_| stream.sink.is_none());
-                    acks.map(|acks| Waiting::Settled(acks.pending()))
+                    let intake = stream.drain();
+                    let acks = state.acks.get(uid).filter(|_| intake.is_some());
+                    intake.into_iter().chain(acks.map(|acks| Waiting::Settled(acks.pending()))).collect()
                 }
-                (None, Some(pipeline)) => {
-                    pipeline.orders.send_modify(|order| order.draining = true);
-                    Some(Waiting::Drained(pipeline.shared.drained()))
-                }
+                (None, Some(pipeline)) => vec![pipeline.drain()],
                 (None, None) => return Err(FlowError::Unknown(uid.clone())),
             }
         };
-        let Some(mut waiting) = waiting else { return Ok(()) };
-        match tokio::time::timeout_at(limit, waiting.done()).await {
-            Ok(()) => Ok(()),
-            Err(_) => Err(FlowError::NotDrained(within)),
-        }
+        if all_done(waiting, limit).await { Ok(()) } else { Err(FlowError::NotDrained(within)) }
     }
 
     /// Ends [`Flow::drain`].
@@ -237,30 +241,22 @@ impl Flow {
     pub async fn stop(&self, within: Duration) -> Result<(), FlowError> {
         let _one_at_a_time = self.0.applying.lock().await;
         let limit = tokio::time::Instant::now() + within;
-        let (pending, drained) = {
+        // A source may hand over one more record while it stops; pipelines end at what is in the log after that.
+        let intakes: Vec<Waiting> = {
             let mut state = self.state();
             state.stopped = true;
-            let sources: Vec<Uid> =
-                state.streams.iter().filter(|(_, stream)| stream.sink.is_none()).map(|(uid, _)| uid.clone()).collect();
-            for uid in &sources {
-                if let Some(stream) = state.streams.get(uid) {
-                    stream.orders.send_modify(|order| order.draining = true);
-                }
-            }
-            for pipeline in state.pipelines.values() {
-                pipeline.orders.send_modify(|order| order.draining = true);
-            }
-            let pending: Vec<_> = sources.iter().filter_map(|uid| state.acks.get(uid)).map(|acks| acks.pending()).collect();
-            let drained: Vec<_> = state.pipelines.values().map(|pipeline| pipeline.shared.drained()).collect();
-            (pending, drained)
+            state.streams.values().filter_map(StreamHandle::drain).collect()
         };
-        let mut result = Ok(());
-        let all = pending.into_iter().map(Waiting::Settled).chain(drained.into_iter().map(Waiting::Drained));
-        for mut waiting in all {
-            if tokio::time::timeout_at(limit, waiting.done()).await.is_err() {
-                result = Err(FlowError::NotDrained(within));
-                break;
-            }
+        let mut delivered = all_done(intakes, limit).await;
+        if delivered {
+            let rest: Vec<Waiting> = {
+                let state = self.state();
+                let drained = state.pipelines.values().map(PipelineHandle::drain);
+                let sources = state.streams.iter().filter(|(_, stream)| matches!(stream.way, Way::In(_)));
+                let acks = sources.filter_map(|(uid, _)| state.acks.get(uid));
+                drained.chain(acks.map(|acks| Waiting::Settled(acks.pending()))).collect()
+            };
+            delivered = all_done(rest, limit).await;
         }
         let (pipelines, streams) = {
             let mut state = self.state();
@@ -274,13 +270,15 @@ impl Flow {
             stream.orders.send_modify(|order| order.stop = true);
         }
         end(streams.into_iter().map(|(uid, stream)| (uid, stream.task))).await;
-        result
+        if delivered { Ok(()) } else { Err(FlowError::NotDrained(within)) }
     }
 }
 
 enum Waiting {
+    /// All that a source gave is settled.
     Settled(watch::Receiver<usize>),
-    Drained(watch::Receiver<bool>),
+    /// This order to drain, or a later one, is obeyed.
+    Obeyed(watch::Receiver<u64>, u64),
 }
 
 impl Waiting {
@@ -288,9 +286,19 @@ impl Waiting {
         // Whoever is gone has nothing under way.
         match self {
             Self::Settled(pending) => drop(pending.wait_for(|pending| *pending == 0).await),
-            Self::Drained(drained) => drop(drained.wait_for(|drained| *drained).await),
+            Self::Obeyed(obeyed, asked) => drop(obeyed.wait_for(|obeyed| *obeyed >= *asked).await),
         }
     }
+}
+
+/// Waits for all of them; `false` if the time runs out.
+async fn all_done(waiting: Vec<Waiting>, limit: tokio::time::Instant) -> bool {
+    for mut waiting in waiting {
+        if tokio::time::timeout_at(limit, waiting.done()).await.is_err() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Waits for tasks to end by themselves; one that does not is cut off.
@@ -333,33 +341,35 @@ impl Inner {
         }
         let shared = Shared::new(plan.name.clone());
         let direction = plan.direction;
-        let (orders, receiver) = watch::channel(Order { plan: Arc::new(plan), draining: false, stop: false });
+        let (orders, receiver) = watch::channel(Order { plan: Arc::new(plan), draining: false, asked: 0, stop: false });
         let keeper = Keeper::new(shared.clone(), receiver, self.options.restart.clone());
-        let (task, sink) = if direction == Direction::Ingress {
+        let (task, way) = if direction == Direction::Ingress {
             let acks = state.acks(&uid);
             let pull = Pull { records: self.options.pull_records, bytes: self.options.pull_bytes };
             let (log, dead_letters) = (self.options.log.clone(), self.options.dead_letters.clone());
-            (tokio::spawn(Source::new(uid.clone(), keeper, log, acks, dead_letters, pull).run()), None)
+            let (intake, obeyed) = watch::channel(0);
+            let source = Source::new(uid.clone(), keeper, log, acks, dead_letters, pull, intake);
+            (tokio::spawn(source.run()), Way::In(obeyed))
         } else {
             let (sink, link) = Sink::new(keeper);
-            (tokio::spawn(sink.run()), Some(link))
+            (tokio::spawn(sink.run()), Way::Out(link))
         };
-        state.streams.insert(uid, StreamHandle { orders, shared, task, sink });
+        state.streams.insert(uid, StreamHandle { orders, shared, task, way });
     }
 
     fn apply_pipeline(&self, state: &mut State, plan: PipelinePlan) {
         let uid = plan.uid.clone();
         let sources = plan.sources.iter().map(|source| state.acks(source)).collect();
-        let sinks =
-            plan.sinks().iter().map(|sink| state.streams.get(sink).and_then(|stream| stream.sink.clone())).collect();
+        let sinks = plan.sinks().iter().map(|sink| state.streams.get(sink).and_then(StreamHandle::link)).collect();
         if let Some(pipeline) = state.pipelines.get(&uid) {
             pipeline.orders.send_modify(|order| {
-                *order = PipelineOrder { plan: Arc::new(plan), sources, sinks, draining: order.draining, end: order.end };
+                let (draining, asked, end) = (order.draining, order.asked, order.end);
+                *order = PipelineOrder { plan: Arc::new(plan), sources, sinks, draining, asked, end };
             });
             return;
         }
         let shared = PipelineShared::new(plan.name.clone());
-        let order = PipelineOrder { plan: Arc::new(plan), sources, sinks, draining: false, end: End::No };
+        let order = PipelineOrder { plan: Arc::new(plan), sources, sinks, draining: false, asked: 0, end: End::No };
         let (orders, receiver) = watch::channel(order);
         let around = Surroundings {
             log: self.options.log.clone(),
@@ -414,6 +424,26 @@ impl State {
 }
 
 impl StreamHandle {
+    /// Nothing more is to come from it, or go to it but what is under way; what to wait for if it is a source.
+    fn drain(&self) -> Option<Waiting> {
+        let Way::In(obeyed) = &self.way else {
+            self.orders.send_modify(|order| order.draining = true);
+            return None;
+        };
+        self.orders.send_modify(|order| {
+            order.draining = true;
+            order.asked += 1;
+        });
+        Some(Waiting::Obeyed(obeyed.clone(), self.orders.borrow().asked))
+    }
+
+    fn link(&self) -> Option<SinkLink> {
+        match &self.way {
+            Way::Out(link) => Some(link.clone()),
+            Way::In(_) => None,
+        }
+    }
+
     fn snapshot(&self, uid: &Uid, acks: Option<&Arc<Acks>>) -> StreamSnapshot {
         let order = self.orders.borrow();
         let (records, bytes) = self.shared.meter.totals();
@@ -429,7 +459,7 @@ impl StreamHandle {
             bytes_per_second,
             replayable: self.shared.replayable(),
             unsettled: match acks {
-                Some(acks) if self.sink.is_none() => *acks.pending().borrow() as u64,
+                Some(acks) if matches!(self.way, Way::In(_)) => *acks.pending().borrow() as u64,
                 _ => self.shared.unsettled.load(Relaxed),
             },
             revision: order.plan.revision.0,
@@ -438,6 +468,15 @@ impl StreamHandle {
 }
 
 impl PipelineHandle {
+    /// It is to take what is in the log now, and no more; what to wait for.
+    fn drain(&self) -> Waiting {
+        self.orders.send_modify(|order| {
+            order.draining = true;
+            order.asked += 1;
+        });
+        Waiting::Obeyed(self.shared.drained(), self.orders.borrow().asked)
+    }
+
     fn step(&self, name: &str) -> Result<Arc<Shared>, FlowError> {
         let steps = self.shared.steps();
         if let Some((_, shared)) = steps.iter().find(|(step, _)| step == name) {

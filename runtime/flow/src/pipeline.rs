@@ -53,6 +53,8 @@ pub(crate) struct PipelineOrder {
     pub(crate) sinks: Vec<Option<SinkLink>>,
     /// Take what is in the log now, and no more.
     pub(crate) draining: bool,
+    /// How often draining was asked for: each time takes what is in the log then.
+    pub(crate) asked: u64,
     pub(crate) end: End,
 }
 
@@ -149,7 +151,11 @@ enum Event {
 }
 
 impl Pipeline {
-    pub(crate) fn new(orders: watch::Receiver<PipelineOrder>, around: Surroundings, shared: Arc<PipelineShared>) -> Self {
+    pub(crate) fn new(
+        orders: watch::Receiver<PipelineOrder>,
+        around: Surroundings,
+        shared: Arc<PipelineShared>,
+    ) -> Self {
         let order = orders.borrow().clone();
         let (reply, replies) = mpsc::unbounded_channel();
         let letters = Letters::new(around.dead_letters.clone(), around.restart.clone(), shared.clone());
@@ -216,19 +222,12 @@ impl Pipeline {
     /// Takes over a new order; one that changes the way of records waits for those under way.
     async fn obey(&mut self, order: PipelineOrder) {
         self.delivery.set_policy(policy(&order.plan));
+        let asked = order.asked != self.order.asked;
         if order.same_way(&self.order) {
             self.turning = None;
-            if order.draining && !self.order.draining {
-                for source in &mut self.sources {
-                    source.until = Some(source.reader.position() + source.reader.lag());
-                }
-            } else if !order.draining {
-                for source in &mut self.sources {
-                    source.until = None;
-                }
-            }
             self.delivery.set_flushing(order.draining);
             self.order = order;
+            self.set_ends(asked);
             return;
         }
         let limit = *self.turning.get_or_insert_with(|| Instant::now() + TURN);
@@ -239,6 +238,18 @@ impl Pipeline {
         self.turning = None;
         self.order = order;
         self.rebuild().await;
+        self.set_ends(asked);
+    }
+
+    /// Draining ends at what the log has when it is asked for.
+    fn set_ends(&mut self, asked: bool) {
+        for source in &mut self.sources {
+            if !self.order.draining {
+                source.until = None;
+            } else if asked {
+                source.until = Some(source.reader.position() + source.reader.lag());
+            }
+        }
     }
 
     /// Starts over with what is not done, as the order in force says.
@@ -259,19 +270,29 @@ impl Pipeline {
         self.delivery = Delivery::new(policy(plan), sinks, self.first_output, Jitter::for_name(&plan.name));
         self.delivery.set_flushing(order.draining);
         let origin = |sink| Arc::new(Origin { reply: self.reply.clone(), sink });
-        self.sinks = order.sinks.iter().enumerate().map(|(sink, link)| SinkSide { link: link.clone(), origin: origin(sink) }).collect();
+        self.sinks = order
+            .sinks
+            .iter()
+            .enumerate()
+            .map(|(sink, link)| SinkSide { link: link.clone(), origin: origin(sink) })
+            .collect();
         let before = std::mem::take(&mut self.sources);
         let mut kept = Vec::new();
         for (uid, acks) in plan.sources.iter().zip(&order.sources) {
             let old = before.iter().position(|side| side.uid == *uid && Arc::ptr_eq(&side.acks, acks));
             let resumed = old.and_then(|index| before.get(index)).map(|old| (old.slot, old.progress.cursor()));
+            let until = old.and_then(|index| before.get(index)).and_then(|old| old.until);
             let opened = match resumed {
                 Some((slot, cursor)) => reopen(&self.around.log, uid, acks, slot, cursor).await,
                 None => attach(&self.around.log, uid, acks).await,
             };
             kept.extend(old);
             match opened {
-                Ok(side) => self.sources.push(side),
+                Ok(side) => {
+                    // One that comes while draining brings nothing.
+                    let until = order.draining.then(|| until.unwrap_or(side.reader.position()));
+                    self.sources.push(SourceSide { until, ..side });
+                }
                 Err(error) => self.shared.error(format!("stream {uid} cannot be read: {error}")),
             }
         }
@@ -518,7 +539,8 @@ impl Pipeline {
             }
             Verdict::GivenUp { reason } => {
                 let link = self.sinks.get(done.sink).and_then(|side| side.link.as_ref());
-                let (name, digest) = link.map(|link| (link.name.to_string(), link.digest.to_string())).unwrap_or_default();
+                let (name, digest) =
+                    link.map(|link| (link.name.to_string(), link.digest.to_string())).unwrap_or_default();
                 self.give_up(&output.held, output.row, &name, &digest, reason, done.attempts);
             }
         }
@@ -663,7 +685,7 @@ impl Pipeline {
                 None => ("running", String::new()),
             },
         };
-        self.shared.publish(state, detail, lag, self.in_hand() as u64, drained);
+        self.shared.publish(state, detail, lag, self.in_hand() as u64, if drained { self.order.asked } else { 0 });
     }
 }
 
@@ -682,7 +704,13 @@ async fn attach(log: &Arc<dyn Log>, uid: &Uid, acks: &Arc<Acks>) -> Result<Sourc
     Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, until: None, closed: false })
 }
 
-async fn reopen(log: &Arc<dyn Log>, uid: &Uid, acks: &Arc<Acks>, slot: Slot, cursor: Cursor) -> Result<SourceSide, FlowError> {
+async fn reopen(
+    log: &Arc<dyn Log>,
+    uid: &Uid,
+    acks: &Arc<Acks>,
+    slot: Slot,
+    cursor: Cursor,
+) -> Result<SourceSide, FlowError> {
     let progress = Progress::starting_at(cursor.low);
     let reader = log.reader(uid, StartAt::Cursor(cursor)).await?;
     Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, until: None, closed: false })
@@ -721,7 +749,11 @@ async fn sleep_until(time: Option<Instant>) {
 type Reading<'a> = Pin<Box<dyn Future<Output = Result<Entries, LogError>> + Send + 'a>>;
 
 /// The next records of whichever source has some. A dropped call has read nothing.
-async fn next_entries(sources: &mut [SourceSide], max_records: u32, max_bytes: u64) -> (usize, Result<Entries, LogError>) {
+async fn next_entries(
+    sources: &mut [SourceSide],
+    max_records: u32,
+    max_bytes: u64,
+) -> (usize, Result<Entries, LogError>) {
     let mut readings: Vec<(usize, Reading<'_>)> = sources
         .iter_mut()
         .enumerate()

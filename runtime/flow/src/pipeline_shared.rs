@@ -25,7 +25,8 @@ pub(crate) struct PipelineShared {
     retried: AtomicU64,
     lag: AtomicU64,
     in_flight: AtomicU64,
-    drained: watch::Sender<bool>,
+    /// Which order to drain is done; 0 if none is.
+    drained: watch::Sender<u64>,
     facts: Mutex<Facts>,
 }
 
@@ -61,7 +62,7 @@ impl PipelineShared {
             retried: AtomicU64::new(0),
             lag: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
-            drained: watch::Sender::new(false),
+            drained: watch::Sender::new(0),
             facts: Mutex::new(facts),
         })
     }
@@ -128,7 +129,7 @@ impl PipelineShared {
         self.facts().steps.clone()
     }
 
-    pub(crate) fn publish(&self, state: &'static str, detail: String, lag: u64, in_flight: u64, drained: bool) {
+    pub(crate) fn publish(&self, state: &'static str, detail: String, lag: u64, in_flight: u64, drained: u64) {
         let mut facts = self.facts();
         facts.state = state;
         facts.detail = detail;
@@ -144,8 +145,8 @@ impl PipelineShared {
         facts.detail.clear();
     }
 
-    /// Whether everything that draining asked for is done, as it changes.
-    pub(crate) fn drained(&self) -> watch::Receiver<bool> {
+    /// Which order to drain is done, as it changes.
+    pub(crate) fn drained(&self) -> watch::Receiver<u64> {
         self.drained.subscribe()
     }
 

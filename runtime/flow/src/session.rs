@@ -21,6 +21,8 @@ pub(crate) struct Order {
     pub(crate) plan: Arc<StreamPlan>,
     /// Take nothing more in; what was taken is finished.
     pub(crate) draining: bool,
+    /// How often draining was asked for: an answer to an earlier time is none.
+    pub(crate) asked: u64,
     /// Close and end.
     pub(crate) stop: bool,
 }

@@ -1,5 +1,6 @@
 //! The task of an ingress stream: from a source into the log, and settled when every pipeline is done.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -10,6 +11,7 @@ use ferrule_host::{CallError, PullLimits, Pulled};
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{Batch, NO_TIMESTAMP, RecordAddress, RecordId};
 use ferrule_transport::{AppendReceipt, Durability, Log, LogError};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::acks::Acks;
@@ -57,6 +59,8 @@ pub(crate) struct Source {
     pub(crate) acks: Arc<Acks>,
     pub(crate) dead_letters: Arc<dyn DeadLetters>,
     pub(crate) pull: Pull,
+    /// Tells which order to drain is obeyed: nothing is in hand that is not in the log, and nothing more is taken.
+    intake: watch::Sender<u64>,
     pending: Option<Pending>,
     /// Records that are too large for the log, until their dead letters are stored.
     refused: Vec<(DeadLetter, u64)>,
@@ -72,9 +76,10 @@ impl Source {
         acks: Arc<Acks>,
         dead_letters: Arc<dyn DeadLetters>,
         pull: Pull,
+        intake: watch::Sender<u64>,
     ) -> Self {
         let (pending, refused, position) = (None, Vec::new(), None);
-        Self { uid, keeper, log, acks, dead_letters, pull, pending, refused, position, session: 0 }
+        Self { uid, keeper, log, acks, dead_letters, pull, intake, pending, refused, position, session: 0 }
     }
 
     /// On a log that does not last, a record without a reader would be lost.
@@ -86,11 +91,13 @@ impl Source {
     pub(crate) async fn run(mut self) {
         let mut attached = self.acks.attached();
         loop {
-            if self.keeper.order().stop {
+            let order = self.keeper.order();
+            if order.stop {
                 break;
             }
             if self.needs_reader() && *attached.borrow_and_update() == 0 {
                 self.keeper.shared.set_state(StreamState::NoPipeline, "no pipeline reads this stream");
+                self.tell_intake(&order);
                 tokio::select! {
                     _ = attached.changed() => {}
                     _ = self.keeper.orders.changed() => {}
@@ -104,13 +111,24 @@ impl Source {
                     std::future::pending::<()>().await;
                 }
             };
-            if let Opening::Open(live) = self.keeper.open(self.position.clone(), unwanted).await
+            let idle = self.pending.is_none().then(|| (self.keeper.orders.clone(), self.intake.clone()));
+            let opening = tokio::select! {
+                opening = self.keeper.open(self.position.clone(), unwanted) => opening,
+                never = tell_closed(idle) => match never {},
+            };
+            if let Opening::Open(live) = opening
                 && self.serve(live).await.is_break()
             {
                 break;
             }
         }
         self.keeper.shared.set_state(StreamState::Stopped, "");
+    }
+
+    fn tell_intake(&self, order: &Order) {
+        if order.draining && self.pending.is_none() && self.refused.is_empty() {
+            self.intake.send_replace(order.asked);
+        }
     }
 
     async fn serve(&mut self, mut live: Box<Live>) -> ControlFlow<()> {
@@ -140,11 +158,13 @@ impl Source {
             let unread = self.needs_reader() && *attached.borrow_and_update() == 0;
             if reopen || unread {
                 close(&self.keeper.shared, live).await;
+                self.acks.end_session();
                 self.keeper.shared.set_replayable(None);
                 self.pending = None;
                 return if order.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
             }
             self.store_refused(&mut live).await;
+            self.tell_intake(&order);
             if let Err(error) = self.next(&mut live, &order, &mut attached, &mut hasty).await {
                 return self.broke(&live, &error);
             }
@@ -156,7 +176,7 @@ impl Source {
         &mut self,
         live: &mut Live,
         order: &Order,
-        attached: &mut tokio::sync::watch::Receiver<usize>,
+        attached: &mut watch::Receiver<usize>,
         hasty: &mut u32,
     ) -> Result<(), CallError> {
         let held = order.held();
@@ -283,7 +303,10 @@ impl Source {
         let payload = records.payload.get_shared(index);
         let kept = payload.len().min(KEPT_HEAD);
         let id = match record.upstream_id {
-            [] => RecordId::of_upstream(&self.uid, &[&record.token.unwrap_or_default().to_le_bytes()[..], b"too large"].concat()),
+            [] => RecordId::of_upstream(
+                &self.uid,
+                &[&record.token.unwrap_or_default().to_le_bytes()[..], b"too large"].concat(),
+            ),
             upstream => RecordId::of_upstream(&self.uid, upstream),
         };
         let letter = DeadLetter {
@@ -322,6 +345,7 @@ impl Source {
     fn broke(&mut self, live: &Live, error: &CallError) -> ControlFlow<()> {
         self.keeper.failed(live, error);
         self.keeper.shared.end_session();
+        self.acks.end_session();
         self.keeper.shared.set_replayable(None);
         self.refused.clear();
         if live.replayable {
@@ -330,6 +354,25 @@ impl Source {
         }
         ControlFlow::Continue(())
     }
+}
+
+/// Without a session nothing is taken in: says so to every order to drain.
+async fn tell_closed(idle: Option<(watch::Receiver<Order>, watch::Sender<u64>)>) -> Infallible {
+    if let Some((mut orders, intake)) = idle {
+        loop {
+            let (draining, asked) = {
+                let order = orders.borrow_and_update();
+                (order.draining, order.asked)
+            };
+            if draining {
+                intake.send_replace(asked);
+            }
+            if orders.changed().await.is_err() {
+                break;
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 /// Waits for the append under way; for ever when there is none.

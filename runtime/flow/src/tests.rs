@@ -19,7 +19,8 @@ fn set(delivered: &[String]) -> std::collections::BTreeSet<String> {
 /// Whether the numbers of each of the five keys are in order, ignoring repetitions.
 fn keys_in_order(delivered: &[String]) -> bool {
     (0..5).all(|key| {
-        let numbers: Vec<usize> = delivered.iter().map(|text| text.parse().unwrap()).filter(|number| number % 5 == key).collect();
+        let numbers: Vec<usize> =
+            delivered.iter().map(|text| text.parse().unwrap()).filter(|number| number % 5 == key).collect();
         let mut first: Vec<usize> = Vec::new();
         for number in numbers {
             if !first.contains(&number) {
@@ -186,7 +187,9 @@ async fn parameters_that_can_never_work_keep_the_stream_down_until_they_change()
     let mut harness = Harness::new(World::default());
     harness.source.open_errors.lock().unwrap().push_back(guest_error(GuestErrorKind::Invalid));
     harness.apply().await;
-    harness.until("it has failed", |flow| flow.streams.values().any(|stream| stream.guest.state == StreamState::Failed)).await;
+    harness
+        .until("it has failed", |flow| flow.streams.values().any(|stream| stream.guest.state == StreamState::Failed))
+        .await;
     harness.publish(10);
     harness.plan.streams[0].guest.parameters = r#"{"better":true}"#.into();
     harness.apply().await;
@@ -242,7 +245,9 @@ async fn functions_filter_split_merge_and_reject() {
     assert_eq!(delivered.iter().filter(|text| text.ends_with(['a', 'b'])).count(), 200);
     assert_eq!(delivered.iter().filter(|text| text.ends_with('+')).count(), 100);
     let letters = harness.letters.letters();
-    assert!(letters.iter().all(|letter| letter.reason == "two" && letter.step == "shape" && letter.component == "shape"));
+    assert!(
+        letters.iter().all(|letter| letter.reason == "two" && letter.step == "shape" && letter.component == "shape")
+    );
     let mut ids: Vec<_> = letters.iter().map(|letter| letter.id).collect();
     ids.sort();
     ids.dedup();
@@ -254,7 +259,11 @@ async fn a_merged_output_settles_all_it_came_of_and_only_then() {
     let mut harness = Harness::new(World::default());
     let world = Arc::new(World::default());
     harness.step("sum", &world, |batch: &Batch| {
-        Ok(Transformed { origins: vec![0], also: (1..batch.count).map(|index| (0, index)).collect(), ..Transformed::default() })
+        Ok(Transformed {
+            origins: vec![0],
+            also: (1..batch.count).map(|index| (0, index)).collect(),
+            ..Transformed::default()
+        })
     });
     *harness.sink.stuck.lock().unwrap() = true;
     harness.start().await;
@@ -298,9 +307,18 @@ async fn routes_lead_to_their_sinks_and_others_go_on() {
     harness.plan.pipelines[0].steps.push(crate::plan::StepPlan { name: "router".into(), guest });
     harness.step("mark", &world, |batch: &Batch| {
         let payloads: Vec<Vec<u8>> = batch.iter().map(|record| [record.payload, b"!"].concat()).collect();
-        Ok(Transformed { changes: vec![CHANGED_PAYLOAD; batch.len()], payload: Column::of(payloads).unwrap(), ..Transformed::pass(batch.count) })
+        Ok(Transformed {
+            changes: vec![CHANGED_PAYLOAD; batch.len()],
+            payload: Column::of(payloads).unwrap(),
+            ..Transformed::pass(batch.count)
+        })
     });
-    let other = crate::plan::StreamPlan::new("side", "side", ferrule_model::component::Direction::Egress, Fake::plan("sink", &side, Behaviour::Sink));
+    let other = crate::plan::StreamPlan::new(
+        "side",
+        "side",
+        ferrule_model::component::Direction::Egress,
+        Fake::plan("sink", &side, Behaviour::Sink),
+    );
     harness.plan.streams.push(other);
     harness.plan.pipelines[0].routes.insert("tens".into(), "side".into());
     harness.start().await;
@@ -318,7 +336,12 @@ async fn every_pipeline_of_a_stream_gets_every_record_before_it_is_settled() {
     let mut harness = Harness::new(World::default());
     let second = Arc::new(World::default());
     *second.stuck.lock().unwrap() = true;
-    let other = crate::plan::StreamPlan::new("out2", "out2", ferrule_model::component::Direction::Egress, Fake::plan("sink", &second, Behaviour::Sink));
+    let other = crate::plan::StreamPlan::new(
+        "out2",
+        "out2",
+        ferrule_model::component::Direction::Egress,
+        Fake::plan("sink", &second, Behaviour::Sink),
+    );
     harness.plan.streams.push(other);
     harness.plan.pipelines.push(crate::plan::PipelinePlan::new("p2", "p2", "in", "out2"));
     harness.start().await;
@@ -336,7 +359,9 @@ async fn a_stream_without_a_pipeline_is_not_opened_until_it_has_one() {
     let pipelines = std::mem::take(&mut harness.plan.pipelines);
     harness.apply().await;
     harness.publish(10);
-    harness.until("it says so", |flow| flow.streams.values().any(|stream| stream.guest.state == StreamState::NoPipeline)).await;
+    harness
+        .until("it says so", |flow| flow.streams.values().any(|stream| stream.guest.state == StreamState::NoPipeline))
+        .await;
     assert_eq!(harness.source.opened.load(SeqCst), 0);
     harness.plan.pipelines = pipelines;
     harness.apply().await;
@@ -386,7 +411,11 @@ async fn a_new_config_reaches_the_guest_without_a_new_session() {
         stream.guest.config = r#"{"a":1}"#.into();
     }
     harness.apply().await;
-    harness.until("configured", |_| harness.source.configured.lock().unwrap().len() == 1 && harness.sink.configured.lock().unwrap().len() == 1).await;
+    harness
+        .until("configured", |_| {
+            harness.source.configured.lock().unwrap().len() == 1 && harness.sink.configured.lock().unwrap().len() == 1
+        })
+        .await;
     harness.publish(10);
     harness.until_settled(10).await;
     assert_eq!((harness.source.opened.load(SeqCst), harness.sink.opened.load(SeqCst)), (1, 1));
@@ -403,7 +432,11 @@ async fn new_parameters_open_new_sessions_and_lose_nothing() {
         }
         harness.apply().await;
     }
-    harness.until("all is settled", |_| harness.source.upstream.lock().unwrap().is_empty() && harness.source.unsettled.lock().unwrap().is_empty()).await;
+    harness
+        .until("all is settled", |_| {
+            harness.source.upstream.lock().unwrap().is_empty() && harness.source.unsettled.lock().unwrap().is_empty()
+        })
+        .await;
     assert_eq!(set(&harness.sink.delivered()), numbers(0..2_500));
     assert!(harness.source.opened.load(SeqCst) > 1);
     assert_eq!(harness.stream("in").guest.restarts, 0, "a change is no failure");
@@ -444,7 +477,15 @@ async fn a_changed_pipeline_goes_on_where_it_was() {
     harness.apply().await;
     harness.until_settled(2_000).await;
     assert_eq!(set(&harness.sink.delivered()), numbers(0..2_000));
-    harness.until("the step runs", |_| harness.pipeline().steps.first().is_some_and(|(name, step)| name == "pass" && step.state == StreamState::Running)).await;
+    harness
+        .until("the step runs", |_| {
+            harness
+                .pipeline()
+                .steps
+                .first()
+                .is_some_and(|(name, step)| name == "pass" && step.state == StreamState::Running)
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -467,6 +508,43 @@ async fn draining_stops_intake_and_finishes_what_was_taken() {
     harness.flow.resume(&"p".into()).unwrap();
     harness.until_settled(200).await;
     assert!(matches!(harness.flow.drain(&"x".into(), short).await, Err(FlowError::Unknown(_))));
+}
+
+#[tokio::test]
+async fn what_a_source_hands_over_while_it_stops_is_delivered() {
+    let harness = Harness::new(World::default());
+    harness.start().await;
+    harness.publish(1);
+    harness.until_settled(1).await;
+    *harness.source.parting.lock().unwrap() = Some(("k1".into(), "1".into()));
+    harness.flow.stop(Duration::from_secs(5)).await.unwrap();
+    assert_eq!(harness.sink.delivered(), ["0", "1"]);
+    assert_eq!(harness.source.settled(), 2);
+    assert_eq!((harness.source.closed.load(SeqCst), harness.sink.closed.load(SeqCst)), (1, 1));
+}
+
+#[tokio::test]
+async fn what_a_source_hands_over_while_it_is_drained_is_settled() {
+    let harness = Harness::new(World::default());
+    harness.start().await;
+    harness.publish(1);
+    harness.until_settled(1).await;
+    for index in 1..4 {
+        *harness.source.parting.lock().unwrap() = Some(("k1".into(), index.to_string()));
+        harness.flow.drain(&"in".into(), Duration::from_secs(5)).await.unwrap();
+        assert_eq!(harness.source.settled(), index + 1);
+        harness.flow.resume(&"in".into()).unwrap();
+        harness.until("it takes again", |flow| flow.streams["in"].guest.state == StreamState::Running).await;
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_is_down_is_not_waited_for() {
+    let harness = Harness::new(World::default());
+    harness.source.open_errors.lock().unwrap().push_back(guest_error(GuestErrorKind::Invalid));
+    harness.apply().await;
+    harness.until("it is down", |flow| flow.streams["in"].guest.state == StreamState::Failed).await;
+    harness.flow.stop(Duration::from_secs(5)).await.unwrap();
 }
 
 #[tokio::test]
@@ -506,7 +584,10 @@ async fn people_watch_records_as_they_pass() {
             assert_eq!((&*record.seen_at, &*record.payload), (name, index.to_string().as_bytes()));
         }
     }
-    assert!(matches!(harness.flow.tail(&TailTarget::Step("p".into(), "no".into())), Err(FlowError::UnknownStep { .. })));
+    assert!(matches!(
+        harness.flow.tail(&TailTarget::Step("p".into(), "no".into())),
+        Err(FlowError::UnknownStep { .. })
+    ));
 }
 
 #[tokio::test]
@@ -514,7 +595,10 @@ async fn a_trial_shows_each_step_and_does_nothing_else() {
     let mut harness = Harness::new(World::default());
     let world = Arc::new(World::default());
     harness.step("twice", &world, |batch: &Batch| {
-        Ok(Transformed { origins: (0..batch.count).flat_map(|index| [index, index]).collect(), ..Transformed::default() })
+        Ok(Transformed {
+            origins: (0..batch.count).flat_map(|index| [index, index]).collect(),
+            ..Transformed::default()
+        })
     });
     harness.step("one", &world, |_: &Batch| Ok(Transformed { origins: vec![1], ..Transformed::default() }));
     harness.step("break", &world, |_: &Batch| Err(trap()));
@@ -538,7 +622,10 @@ async fn a_record_too_large_for_the_log_wedges_nothing() {
     assert_eq!(harness.sink.delivered(), ["0", "2"]);
     let letters = harness.letters.letters();
     assert_eq!(letters.len(), 1);
-    assert_eq!((letters[0].payload.len() as u64 + letters[0].truncated, letters[0].pipeline.clone()), ((1 << 20) + 1, None));
+    assert_eq!(
+        (letters[0].payload.len() as u64 + letters[0].truncated, letters[0].pipeline.clone()),
+        ((1 << 20) + 1, None)
+    );
 }
 
 #[tokio::test]
@@ -548,8 +635,18 @@ async fn a_deleted_stream_closes_and_others_do_not_notice() {
     let (other_in, other_out) = (Arc::new(World::default()), Arc::new(World::default()));
     let ingress = ferrule_model::component::Direction::Ingress;
     let egress = ferrule_model::component::Direction::Egress;
-    harness.plan.streams.push(crate::plan::StreamPlan::new("in2", "in2", ingress, Fake::plan("source", &other_in, Behaviour::Source)));
-    harness.plan.streams.push(crate::plan::StreamPlan::new("out2", "out2", egress, Fake::plan("sink", &other_out, Behaviour::Sink)));
+    harness.plan.streams.push(crate::plan::StreamPlan::new(
+        "in2",
+        "in2",
+        ingress,
+        Fake::plan("source", &other_in, Behaviour::Source),
+    ));
+    harness.plan.streams.push(crate::plan::StreamPlan::new(
+        "out2",
+        "out2",
+        egress,
+        Fake::plan("sink", &other_out, Behaviour::Sink),
+    ));
     harness.plan.pipelines.push(crate::plan::PipelinePlan::new("p2", "p2", "in2", "out2"));
     harness.apply().await;
     other_in.publish([("k".into(), "1".into())]);
