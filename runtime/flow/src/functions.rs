@@ -102,7 +102,8 @@ impl Functions {
         let sinks = plan.sinks();
         let step = |(step, shared): (&StepPlan, &Arc<Shared>)| {
             let description = step.guest.component.artifact().description();
-            let sink = |route: &String| plan.routes.get(route).and_then(|uid| sinks.iter().position(|sink| sink == uid));
+            let sink =
+                |route: &String| plan.routes.get(route).and_then(|uid| sinks.iter().position(|sink| sink == uid));
             let name = shared.name().to_owned();
             Step {
                 routes: description.routes.iter().map(sink).collect(),

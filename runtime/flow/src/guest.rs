@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ferrule_host::{
-    CallError, Component, Configured, GrantHint, GuestErrorKind, Instance, InstanceOptions, Observer, Opened, PullLimits, Pulled,
-    Session,
+    CallError, Component, Configured, GrantHint, GuestErrorKind, Instance, InstanceOptions, Observer, Opened,
+    PullLimits, Pulled, Session,
 };
 use ferrule_model::component::Description;
 use ferrule_model::record::{Batch, Outcomes, Transformed};
@@ -25,7 +25,12 @@ pub trait Artifact: Send + Sync {
     fn description(&self) -> &Description;
 
     /// A fresh instance for the session called `name`.
-    async fn instantiate(&self, name: &str, plan: &GuestPlan, observer: Arc<dyn Observer>) -> Result<Box<dyn Guest>, CallError>;
+    async fn instantiate(
+        &self,
+        name: &str,
+        plan: &GuestPlan,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Box<dyn Guest>, CallError>;
 }
 
 /// One instance; calls come one at a time. After an error other than the guest's own answer it is dead.
@@ -156,7 +161,12 @@ impl Artifact for Component {
         Component::description(self)
     }
 
-    async fn instantiate(&self, name: &str, plan: &GuestPlan, observer: Arc<dyn Observer>) -> Result<Box<dyn Guest>, CallError> {
+    async fn instantiate(
+        &self,
+        name: &str,
+        plan: &GuestPlan,
+        observer: Arc<dyn Observer>,
+    ) -> Result<Box<dyn Guest>, CallError> {
         let options = InstanceOptions {
             name: name.to_owned(),
             abilities: plan.abilities.clone(),

@@ -61,6 +61,9 @@ impl LogBook {
 
     pub(crate) fn feed(&self) -> LogFeed {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        LogFeed { lines: lines.iter().cloned().collect(), next: self.sender.get_or_init(|| broadcast::Sender::new(BEHIND)).subscribe() }
+        LogFeed {
+            lines: lines.iter().cloned().collect(),
+            next: self.sender.get_or_init(|| broadcast::Sender::new(BEHIND)).subscribe(),
+        }
     }
 }

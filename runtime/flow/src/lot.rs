@@ -53,7 +53,8 @@ impl Lot {
     /// The id of row `row`, whose origin has the id `input`.
     pub(crate) fn id(&self, row: u32, input: RecordId) -> RecordId {
         self.path.iter().zip(0..).fold(input, |id, (ordinals, step)| {
-            let ordinal = ordinals.as_ref().and_then(|ordinals| ordinals.get(row as usize)).copied().unwrap_or_default();
+            let ordinal =
+                ordinals.as_ref().and_then(|ordinals| ordinals.get(row as usize)).copied().unwrap_or_default();
             id.child(step, ordinal)
         })
     }
@@ -142,7 +143,8 @@ impl Lot {
                 }
             }
         }
-        whole.path = path.into_iter().map(|ordinals| ordinals.iter().any(|ordinal| *ordinal > 0).then_some(ordinals)).collect();
+        whole.path =
+            path.into_iter().map(|ordinals| ordinals.iter().any(|ordinal| *ordinal > 0).then_some(ordinals)).collect();
         Ok(whole)
     }
 }

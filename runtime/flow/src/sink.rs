@@ -234,9 +234,11 @@ impl Sink {
                 let after = postponed.after_ms.map(Duration::from_millis);
                 (postponed.token, Outcome::Retry { after, reason: postponed.reason })
             }))
-            .chain(rejected.into_iter().map(|rejection| {
-                (rejection.record_ref, Outcome::Rejected { reason: rejection.reason })
-            }));
+            .chain(
+                rejected
+                    .into_iter()
+                    .map(|rejection| (rejection.record_ref, Outcome::Rejected { reason: rejection.reason })),
+            );
         let mut replies: Vec<(Arc<Origin>, Answers)> = Vec::new();
         let (mut bytes, mut unknown) = (0, 0_u64);
         for (token, outcome) in all {

@@ -44,7 +44,8 @@ pub(crate) async fn run(plan: &PipelinePlan, records: Batch) -> Vec<TrialStep> {
         if batch.is_empty() {
             break;
         }
-        let mut told = TrialStep { name: step.name.clone(), outputs: Vec::new(), filtered: 0, rejected: Vec::new(), error: None };
+        let mut told =
+            TrialStep { name: step.name.clone(), outputs: Vec::new(), filtered: 0, rejected: Vec::new(), error: None };
         let shared = Shared::new(format!("{}/{} (trial)", plan.name, step.name));
         match apply(plan, step, &shared, &batch, &mut told).await {
             Ok(rest) => batch = rest,
@@ -70,7 +71,10 @@ async fn apply(
     let transformed = guest.apply(batch).await?;
     // It did its work; how it says goodbye is not part of the trial.
     let _ = guest.close().await;
-    let malformed = |problem: ferrule_model::record::BatchError| CallError::Malformed { call: "apply", problem: problem.to_string() };
+    let malformed = |problem: ferrule_model::record::BatchError| CallError::Malformed {
+        call: "apply",
+        problem: problem.to_string(),
+    };
     let outputs = transformed.assemble(batch).map_err(malformed)?;
     let routes = &step.guest.component.artifact().description().routes;
     let mut rest = Vec::new();

@@ -332,8 +332,12 @@ impl Delivery {
             Outcome::Retry { after, reason } => {
                 entry.retries += 1;
                 let given_up = match (self.policy.attempts, self.policy.age) {
-                    (Some(limit), _) if entry.retries >= limit => Some(format!("gave up after {} attempts: {reason}", entry.retries)),
-                    (_, Some(age)) if now >= entry.offered + age => Some(format!("gave up after {} s: {reason}", age.as_secs_f64())),
+                    (Some(limit), _) if entry.retries >= limit => {
+                        Some(format!("gave up after {} attempts: {reason}", entry.retries))
+                    }
+                    (_, Some(age)) if now >= entry.offered + age => {
+                        Some(format!("gave up after {} s: {reason}", age.as_secs_f64()))
+                    }
                     _ => None,
                 };
                 match given_up {
@@ -462,7 +466,11 @@ fn is_due(target: &Sink, policy: &Policy, entries: &VecDeque<Option<Entry>>, fir
     !target.again.is_empty()
         || target.fresh.len() >= policy.batch_records
         || target.fresh_bytes >= policy.batch_bytes
-        || target.fresh.iter().find_map(|id| entry(entries, first, *id)).is_some_and(|oldest| oldest.offered + policy.linger <= now)
+        || target
+            .fresh
+            .iter()
+            .find_map(|id| entry(entries, first, *id))
+            .is_some_and(|oldest| oldest.offered + policy.linger <= now)
 }
 
 #[cfg(test)]
