@@ -193,7 +193,7 @@ impl Step {
 
     /// Waits before the next attempt; for ever if there is none to be made with this plan.
     async fn wait(&mut self, error: &CallError, cancel: &CancellationToken) -> Result<(), Cancelled> {
-        self.shared.error(error.to_string());
+        self.shared.failed(error);
         self.shared.end_session();
         if remedy(error) == Remedy::StayDown {
             self.shared.set_state(StreamState::Failed, error.to_string());

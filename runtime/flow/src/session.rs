@@ -123,7 +123,7 @@ impl Keeper {
 
     /// A session ended with an error.
     pub(crate) fn failed(&mut self, live: &Live, error: &CallError) {
-        self.shared.error(error.to_string());
+        self.shared.failed(error);
         if live.opened.elapsed() > SETTLED {
             self.backoff.reset();
         }
@@ -207,7 +207,7 @@ impl Keeper {
             self.wait = None;
             return;
         }
-        self.shared.error(error.to_string());
+        self.shared.failed(error);
         self.wait_for(error);
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ferrule_host::{Health, Level, Observer, Refusal, Severity};
+use ferrule_host::{CallError, Health, Level, Observer, Refusal, Severity};
 
 use crate::logs::{LogBook, LogLine};
 use crate::meter::Meter;
@@ -14,6 +14,9 @@ use crate::tail::TailPoint;
 
 /// Kinds and targets of used abilities that are kept of one session.
 const ALLOWED_KEPT: usize = 64;
+
+/// Addresses whose refusal was told that are kept of one session; any more are told quietly.
+const REFUSED_KEPT: usize = 64;
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
@@ -47,6 +50,8 @@ struct Facts {
     alerts: BTreeMap<String, Alert>,
     last_error: Option<(String, i64)>,
     last_refusal: Option<Refusal>,
+    /// Refusals that were told: kind, host and port.
+    refused: BTreeSet<(String, String, u16)>,
     allowed: BTreeSet<(String, String)>,
     /// By name and labels: whether it only grows, and its value.
     metrics: BTreeMap<(String, Labels), (bool, f64)>,
@@ -113,6 +118,14 @@ impl Shared {
         tracing::warn!(guest = &*self.name, "{message}");
         self.line(Level::Error, "ferrule", &message, &[]);
         self.facts().last_error = Some((message, now_ms()));
+    }
+
+    /// A call failed. A refusal was told when it happened ([`Observer::denied`]), so here it is only kept.
+    pub(crate) fn failed(&self, error: &CallError) {
+        let CallError::Refused { refusal, .. } = error else { return self.error(error.to_string()) };
+        tracing::debug!(guest = &*self.name, "{}", refusal.summary());
+        self.line(Level::Debug, "ferrule", refusal.summary(), &[]);
+        self.facts().last_error = Some((error.to_string(), now_ms()));
     }
 
     pub(crate) fn restarted(&self) {
@@ -206,12 +219,17 @@ impl Observer for Shared {
 
     fn denied(&self, refusal: &Refusal) {
         self.refusals.fetch_add(1, Relaxed);
-        let repeated = self.facts().last_refusal.replace(refusal.clone()).as_ref() == Some(refusal);
+        let mut facts = self.facts();
+        facts.last_refusal = Some(refusal.clone());
+        let address = (refusal.kind.clone(), refusal.host.clone(), refusal.port);
+        let new = facts.refused.len() < REFUSED_KEPT && facts.refused.insert(address);
+        drop(facts);
         // A guest that tries again and again tells its operator nothing new.
-        if !repeated {
-            let fields = [("remedy".to_owned(), refusal.remedy.clone())];
-            self.line(Level::Warn, "ferrule", &refusal.message, &fields);
+        if !new {
+            return tracing::debug!(guest = &*self.name, "{}", refusal.summary());
         }
+        tracing::warn!(guest = &*self.name, "{}", refusal.summary());
+        self.line(Level::Warn, "ferrule", refusal.summary(), &[]);
     }
 
     fn allowed(&self, kind: &str, target: &str) {
@@ -219,5 +237,71 @@ impl Observer for Shared {
         if facts.allowed.len() < ALLOWED_KEPT {
             facts.allowed.insert((kind.to_owned(), target.to_owned()));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_once_for_each_address_and_on_one_line() {
+        let shared = Shared::new("s");
+        let refusal = |port| Refusal {
+            guest: "s".into(),
+            kind: "tcp".into(),
+            host: "a".into(),
+            address: None,
+            port,
+            message: format!("`s` may not connect to a:{port}: it is not granted. Apply a Grant that names it:"),
+            remedy: "kind: Grant\nspec: {}".into(),
+        };
+        for port in [1, 2, 1, 2, 1] {
+            let refusal = refusal(port);
+            shared.denied(&refusal);
+            let guest = format!("{}\n{}", refusal.message, refusal.remedy);
+            shared.failed(&CallError::Refused { refusal: Box::new(refusal), guest });
+        }
+        let lines = shared.logs.feed().lines;
+        let loud: Vec<_> = lines.iter().filter(|line| line.level > Level::Debug).collect();
+        let told: Vec<_> = loud.iter().map(|line| (line.level, line.message.as_str(), line.fields.len())).collect();
+        assert_eq!(
+            told,
+            [
+                (Level::Warn, "`s` may not connect to a:1: it is not granted.", 0),
+                (Level::Warn, "`s` may not connect to a:2: it is not granted.", 0),
+            ]
+        );
+        assert!(lines.iter().all(|line| !line.message.contains('\n')));
+        let seen = shared.snapshot();
+        assert_eq!((seen.refusals, seen.last_refusal), (5, Some(refusal(1))));
+        let error =
+            "`s` may not connect to a:1: it is not granted. Apply a Grant that names it:\nkind: Grant\nspec: {}";
+        assert_eq!(seen.last_error.as_deref(), Some(error));
+    }
+
+    #[test]
+    fn the_error_of_a_refused_session_says_it_once() {
+        let refusal = Refusal {
+            guest: "s".into(),
+            kind: "tcp".into(),
+            host: "a".into(),
+            address: None,
+            port: 1,
+            message: "`s` may not connect to a.b:1: it is not granted. Apply a Grant that names it:".into(),
+            remedy: "kind: Grant\nspec: {}".into(),
+        };
+        let told = format!("{}\n{}", refusal.message, refusal.remedy);
+        assert_eq!(refusal.summary(), "`s` may not connect to a.b:1: it is not granted.");
+        let error = |guest: &str| CallError::Refused { refusal: Box::new(refusal.clone()), guest: guest.into() };
+        for guest in ["", &told, &format!("cannot connect: {told}"), refusal.summary()] {
+            assert_eq!(error(guest).to_string(), told);
+        }
+        assert_eq!(error("no licence").to_string(), format!("{told}\nThe guest says: no licence"));
+        let message = "`s` may not connect to a:1: it is a multicast address.";
+        let hopeless = Refusal { message: message.into(), remedy: "No grant opens it.".into(), ..refusal.clone() };
+        assert_eq!(hopeless.summary(), message);
+        let error = CallError::Refused { refusal: Box::new(hopeless), guest: String::new() };
+        assert_eq!(error.to_string(), format!("{message} No grant opens it."));
     }
 }

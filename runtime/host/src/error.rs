@@ -143,6 +143,17 @@ pub struct Refusal {
     pub remedy: String,
 }
 
+impl Refusal {
+    /// Who, what and why on one line, without the words that lead to the remedy.
+    pub fn summary(&self) -> &str {
+        let line = self.message.lines().next().unwrap_or_default();
+        match line.rfind(". ") {
+            Some(end) if line.ends_with(':') => line.get(..=end).unwrap_or(line),
+            _ => line,
+        }
+    }
+}
+
 /// What a call was doing when its time ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Spent {
@@ -168,7 +179,7 @@ pub enum CallError {
     #[error("{0}")]
     Guest(#[from] GuestError),
     /// The guest could not go on because the host refused it something.
-    #[error("{refusal} {guest}")]
+    #[error("{}", refused(refusal, guest))]
     Refused {
         /// What was refused last.
         refusal: Box<Refusal>,
@@ -225,6 +236,21 @@ pub enum CallError {
     /// The host itself failed: no slot for an instance, a folder that does not open.
     #[error("{0}")]
     Host(String),
+}
+
+/// The refusal with its remedy, once. Guests are told both and mostly pass them on, so their words are added only if they are
+/// about something else.
+fn refused(refusal: &Refusal, guest: &str) -> String {
+    let Refusal { message, remedy, .. } = refusal;
+    let between = if remedy.contains('\n') { '\n' } else { ' ' };
+    let mut text = format!("{message}{between}{remedy}");
+    let guest = guest.trim();
+    if !guest.is_empty() && !guest.contains(refusal.summary()) {
+        text.push(between);
+        text.push_str("The guest says: ");
+        text.push_str(guest);
+    }
+    text
 }
 
 fn seconds(duration: &Duration) -> String {
