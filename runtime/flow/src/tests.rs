@@ -524,6 +524,23 @@ async fn what_a_source_hands_over_while_it_stops_is_delivered() {
 }
 
 #[tokio::test]
+async fn a_stop_does_not_wait_for_a_record_that_nobody_would_read() {
+    let harness = Harness::new(World::default());
+    *harness.sink.stuck.lock().unwrap() = true;
+    harness.start().await;
+    harness.publish(1);
+    harness.until("written", |_| harness.sink.writes.load(SeqCst) > 0).await;
+    *harness.source.parting.lock().unwrap() = Some(("k1".into(), "1".into()));
+    let flow = harness.flow.clone();
+    let stopping = tokio::spawn(async move { flow.stop(Duration::from_secs(5)).await });
+    harness.until("handed over", |flow| flow.streams["in"].records == 2).await;
+    *harness.sink.stuck.lock().unwrap() = false;
+    harness.sink.changed.notify_waiters();
+    stopping.await.unwrap().unwrap();
+    assert_eq!((set(&harness.sink.delivered()), harness.source.settled()), (numbers(0..2), 2));
+}
+
+#[tokio::test]
 async fn what_a_source_hands_over_while_it_is_drained_is_settled() {
     let harness = Harness::new(World::default());
     harness.start().await;
