@@ -117,7 +117,8 @@ impl State {
         }
         let held = self.next_offset - self.first_offset();
         held == 0
-            || (held + records.len() as u64 <= self.bounds.records && self.bytes + records.size() as u64 <= self.bounds.bytes)
+            || (held + records.len() as u64 <= self.bounds.records
+                && self.bytes + records.size() as u64 <= self.bounds.bytes)
     }
 
     fn append(&mut self, records: Batch) -> u64 {
@@ -189,7 +190,8 @@ impl Log for MemoryLog {
 
     async fn append(&self, stream: &Uid, records: Batch) -> Result<AppendReceipt, LogError> {
         let limit = self.largest_record;
-        let too_large = (0..records.len()).map(|index| (index, records.record_size(index))).find(|(_, size)| *size > limit);
+        let too_large =
+            (0..records.len()).map(|index| (index, records.record_size(index))).find(|(_, size)| *size > limit);
         if let Some((index, size)) = too_large {
             return Err(LogError::RecordTooLarge { index, size, limit });
         }

@@ -18,10 +18,23 @@ impl Naughty for LooksAround {
         tell("arguments", std::env::args().count().to_string());
         tell("input", std::io::stdin().read_to_string(&mut typed).map(|_| typed.len()).unwrap_or(0).to_string());
         tell("read", std::fs::read_to_string(format!("{folder}/file")).unwrap_or_else(|error| error.to_string()));
-        tell("write", std::fs::write(format!("{folder}/made"), "x").map_or_else(|error| error.to_string(), |()| "done".into()));
-        tell("escape", std::fs::read_to_string(format!("{folder}/../outside")).map_or_else(|_| "refused".into(), |_| "read".into()));
-        tell("link", std::fs::read_to_string(format!("{folder}/link")).map_or_else(|_| "refused".into(), |_| "read".into()));
-        tell("socket", TcpStream::connect(address).map_or_else(|error| format!("{:?}", error.kind()), |_| "connected".into()));
+        tell(
+            "write",
+            std::fs::write(format!("{folder}/made"), "x").map_or_else(|error| error.to_string(), |()| "done".into()),
+        );
+        tell(
+            "escape",
+            std::fs::read_to_string(format!("{folder}/../outside"))
+                .map_or_else(|_| "refused".into(), |_| "read".into()),
+        );
+        tell(
+            "link",
+            std::fs::read_to_string(format!("{folder}/link")).map_or_else(|_| "refused".into(), |_| "read".into()),
+        );
+        tell(
+            "socket",
+            TcpStream::connect(address).map_or_else(|error| format!("{:?}", error.kind()), |_| "connected".into()),
+        );
         Ok(Opened { replayable: false, properties })
     }
 }

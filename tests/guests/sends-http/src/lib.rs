@@ -20,10 +20,9 @@ impl Naughty for SendsHttp {
         let pollable = future.subscribe();
         pollable.block();
         match future.get() {
-            Some(Ok(Ok(response))) => Ok(Opened {
-                replayable: false,
-                properties: vec![("status".into(), response.status().to_string())],
-            }),
+            Some(Ok(Ok(response))) => {
+                Ok(Opened { replayable: false, properties: vec![("status".into(), response.status().to_string())] })
+            }
             Some(Ok(Err(error))) => Err(failed(&error)),
             other => Err(failed(&other.is_some())),
         }

@@ -5,7 +5,9 @@ use naughty_connector::ferrule::connector::net::{self, Connection};
 use naughty_connector::ferrule::connector::wakeup;
 use naughty_connector::wasip2::io::poll::poll;
 use naughty_connector::wasip2::io::streams::{InputStream, StreamError};
-use naughty_connector::{Configured, Error, Limits, Naughty, Opened, Pulled, Session, batch, empty, host_and_port, naughty};
+use naughty_connector::{
+    Configured, Error, Limits, Naughty, Opened, Pulled, Session, batch, empty, host_and_port, naughty,
+};
 use std::cell::RefCell;
 
 struct Open {
@@ -23,7 +25,8 @@ struct WaitsOnSocket;
 impl Naughty for WaitsOnSocket {
     fn open(session: Session) -> Result<Opened, Error> {
         let (host, port) = host_and_port(&session.parameters);
-        let connecting = net::connect(&host, port, None).map_err(|failure| Error::Unavailable(format!("{failure:?}")))?;
+        let connecting =
+            net::connect(&host, port, None).map_err(|failure| Error::Unavailable(format!("{failure:?}")))?;
         let wake = wakeup::subscribe();
         let connection = loop {
             let ready = poll(&[&connecting.subscribe(), &wake]);

@@ -56,7 +56,8 @@ pub trait Naughty {
 
 /// A description without fault that asks for everything.
 pub fn description() -> Description {
-    let asks = |kind: &str, target: &str| Capability { kind: kind.into(), target: target.into(), reason: "a test".into() };
+    let asks =
+        |kind: &str, target: &str| Capability { kind: kind.into(), target: target.into(), reason: "a test".into() };
     Description {
         name: "naughty".into(),
         version: "1.0.0".into(),
