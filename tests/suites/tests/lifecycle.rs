@@ -86,6 +86,34 @@ fn a_record_that_a_function_cannot_take_goes_to_the_dead_letters() {
 }
 
 #[test]
+fn a_record_that_ends_the_function_goes_to_the_dead_letters_and_its_batch_is_delivered() {
+    let ferrule = Ferrule::start();
+    let lines = ferrule.folder().join("lines");
+    fs::create_dir(&lines).unwrap();
+    let records: String = (0..20).map(|number| format!("{{\"a\":{number}}}\n")).collect();
+    fs::write(lines.join("in.txt"), records).unwrap();
+    let folder = lines.to_str().unwrap();
+    // One record makes the program need more memory than a guest gets: the instance ends in the middle of the batch.
+    ferrule
+        .apply(&format!(
+            "{}{}",
+            pipeline(
+                "poisoned",
+                &format!("{{class: file, parameters: {{folder: '{folder}', file: in.txt}}}}"),
+                "[{function: jq, args: {program: 'if .a == 7 then [range(1000000000)] | length else .a end'}}]",
+                &format!("{{class: file, parameters: {{folder: '{folder}', file: out.txt}}}}"),
+            ),
+            file_grant(folder)
+        ))
+        .ok();
+    until("one dead letter", || (status(&ferrule, "poisoned", "deadLettered") == 1).then_some(()));
+    until("the rest delivered", || (status(&ferrule, "poisoned", "delivered") == 19).then_some(()));
+    let out = fs::read_to_string(lines.join("out.txt")).unwrap();
+    let numbers: std::collections::BTreeSet<u32> = out.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(numbers, (0..20).filter(|number| *number != 7).collect());
+}
+
+#[test]
 fn objects_and_pauses_survive_kill_9() {
     let mut ferrule = Ferrule::start();
     let endless = "{class: generator, parameters: {rate: 10, size: 16}}";
