@@ -311,7 +311,7 @@ impl Harness {
         let (source, sink) = (Arc::new(World::default()), Arc::new(sink));
         let mut stream =
             StreamPlan::new("in", "in", Direction::Ingress, Fake::plan("source", &source, Behaviour::Source));
-        stream.bounds = bounds;
+        stream.log.bounds = bounds;
         let out = StreamPlan::new("out", "out", Direction::Egress, Fake::plan("sink", &sink, Behaviour::Sink));
         let mut pipeline = PipelinePlan::new("p", "p", "in", "out");
         pipeline.retry.backoff = BackoffPolicy { first: Duration::from_millis(1), longest: Duration::from_millis(4) };

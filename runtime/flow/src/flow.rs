@@ -330,7 +330,7 @@ impl Inner {
 
     fn apply_stream(&self, state: &mut State, plan: StreamPlan) {
         let uid = plan.uid.clone();
-        self.options.log.bound(&uid, plan.bounds);
+        self.options.log.configure(&uid, plan.log);
         if let Some(stream) = state.streams.get(&uid) {
             stream.orders.send_if_modified(|order| {
                 let changed = *order.plan != plan;

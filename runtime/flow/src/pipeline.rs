@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ferrule_model::ids::Uid;
 use ferrule_model::record::Column;
-use ferrule_transport::{Cursor, Entries, Log, LogError, LogReader, StartAt};
+use ferrule_transport::{Cursor, Entries, Log, LogError, LogReader, ReaderId, StartAt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -250,7 +250,7 @@ impl Pipeline {
             if !self.order.draining {
                 source.until = None;
             } else if asked {
-                source.until = Some(source.reader.position() + source.reader.lag());
+                source.until = Some(source.reader.position() + source.reader.lag().records);
             }
         }
     }
@@ -395,7 +395,7 @@ impl Pipeline {
     /// Records came from the log.
     fn take(&mut self, source: usize, entries: Entries) {
         let Some(side) = self.sources.get_mut(source) else { return };
-        let Entries { partition, first_offset, records } = entries;
+        let Entries { partition, first_offset, records, .. } = entries;
         let count = records.len();
         side.progress.take(first_offset, count);
         let size = records.size();
@@ -446,7 +446,7 @@ impl Pipeline {
     }
 
     fn publish(&self) {
-        let lag = self.sources.iter().map(|side| side.reader.lag()).sum();
+        let lag = self.sources.iter().map(|side| side.reader.lag().records).sum();
         let drained = self.order.draining
             && self.in_hand() == 0
             && (self.order.plan.held
@@ -467,7 +467,7 @@ impl Pipeline {
 
 async fn attach(log: &Arc<dyn Log>, uid: &Uid, acks: &Arc<Acks>) -> Result<SourceSide, FlowError> {
     let slot = acks.attach()?;
-    let reader = match log.reader(uid, StartAt::Latest).await {
+    let reader = match log.reader(uid, ReaderId::Passing, StartAt::Latest).await {
         Ok(reader) => reader,
         Err(error) => {
             acks.detach(slot);
@@ -488,7 +488,7 @@ async fn reopen(
     cursor: Cursor,
 ) -> Result<SourceSide, FlowError> {
     let progress = Progress::starting_at(cursor.low);
-    let reader = log.reader(uid, StartAt::Cursor(cursor)).await?;
+    let reader = log.reader(uid, ReaderId::Passing, StartAt::Cursor(cursor)).await?;
     Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, until: None, closed: false })
 }
 

@@ -9,7 +9,7 @@ use ferrule_host::Limits;
 use ferrule_model::capability::Ability;
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
-use ferrule_transport::Bounds;
+use ferrule_transport::{Durability, StreamOptions};
 
 use crate::backoff::BackoffPolicy;
 use crate::guest::Artifact;
@@ -101,8 +101,8 @@ pub struct StreamPlan {
     pub guest: GuestPlan,
     /// Whether it is paused: an ingress stream takes nothing, an egress stream gives nothing; the connection stays.
     pub held: bool,
-    /// An ingress stream: what the log holds for it.
-    pub bounds: Bounds,
+    /// An ingress stream: how the log keeps its records.
+    pub log: StreamOptions,
     /// The revision of the documents that it was made from, for status; equal plans are the same whatever it says.
     pub revision: Revision,
 }
@@ -116,7 +116,7 @@ impl StreamPlan {
             direction,
             guest,
             held: false,
-            bounds: Bounds::default(),
+            log: StreamOptions::new(Durability::Process),
             revision: Revision::default(),
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use ferrule_host::{CallError, PullLimits, Pulled};
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{Batch, NO_TIMESTAMP, RecordAddress, RecordId};
-use ferrule_transport::{AppendReceipt, Durability, Log, LogError};
+use ferrule_transport::{AppendReceipt, Durability, Guarantees, Log, LogError};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -84,7 +84,12 @@ impl Source {
 
     /// On a log that does not last, a record without a reader would be lost.
     fn needs_reader(&self) -> bool {
-        self.log.guarantees().durable == Durability::Process
+        self.guarantees().durable == Durability::Process
+    }
+
+    /// What the log promises for this stream.
+    fn guarantees(&self) -> Guarantees {
+        self.log.guarantees(self.keeper.orders.borrow().plan.log.durability)
     }
 
     /// Runs until the order says stop.
@@ -242,7 +247,7 @@ impl Source {
     /// Appends what came. If the log has room this is done when it returns.
     async fn take_in(&mut self, pulled: Pulled) {
         let Pulled { mut records, position } = pulled;
-        let limit = self.log.guarantees().largest_record;
+        let limit = self.guarantees().largest_record;
         let fits = |index: usize| records.record_size(index) <= limit;
         if !(0..records.len()).all(fits) {
             let (fitting, large): (Vec<u32>, Vec<u32>) = (0..records.count).partition(|index| fits(*index as usize));
@@ -264,7 +269,10 @@ impl Source {
         let (log, uid) = (self.log.clone(), self.uid.clone());
         let bytes = records.size() as u64;
         let watched = self.keeper.shared.tail.is_watched().then(|| records.clone());
-        let appending: Appending = Box::pin(async move { log.append(&uid, records).await });
+        let appending: Appending = Box::pin({
+            let position = position.clone();
+            async move { log.append(&uid, records, position).await }
+        });
         self.pending = Some(Pending { appending, session: self.session, tokens, bytes, position, watched });
         let receipt = tokio::select! {
             biased;

@@ -7,28 +7,53 @@ use std::task::Poll;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::Batch;
 
-use crate::log::{Bounds, Cursor, Guarantees, Log, LogError, StartAt};
+use crate::log::{
+    Bounds, Cursor, Durability, Guarantees, Log, LogError, ReaderId, Retention, StartAt, StreamOptions, WhenFull,
+};
 
-/// Runs the suite against logs that `make` makes, each of these bounds and this largest record.
+/// What a stream of the suite may hold.
+const BOUNDS: Bounds = Bounds { records: 4, bytes: 1_000 };
+
+/// Runs the suite against logs that `make` makes, each empty and with this largest record.
 ///
 /// An `Err` or a panic says that the log does not keep the contract.
-pub async fn run<L: Log>(make: impl Fn(Bounds, usize) -> L) -> Result<(), LogError> {
-    let bounds = Bounds { records: 4, bytes: 1_000 };
-    let fresh = || make(bounds, 500);
-    reads_in_order(&fresh()).await?;
-    cuts_to_what_is_wanted(&fresh()).await?;
-    holds_back_at_the_bound_of_records(&fresh()).await?;
-    holds_back_at_the_bound_of_bytes(&fresh()).await?;
-    takes_a_batch_over_the_bounds_when_empty(&fresh()).await?;
-    waits_for_a_reader(&fresh()).await?;
-    keeps_for_the_slowest_reader(&fresh()).await?;
-    starts_where_it_is_told(&fresh()).await?;
-    skips_what_the_cursor_says_is_done(&fresh()).await?;
-    refuses_a_record_that_is_too_large(&fresh()).await?;
-    forgets_a_stream(&fresh()).await?;
-    keeps_streams_apart(&fresh()).await?;
-    loses_nothing_of_a_dropped_call(&fresh()).await?;
+pub async fn run<L: Log>(make: impl AsyncFn(usize) -> L) -> Result<(), LogError> {
+    let fresh = async || {
+        let log = make(500).await;
+        for stream in [stream(), other()] {
+            log.configure(&stream, options(&log));
+        }
+        log
+    };
+    reads_in_order(&fresh().await).await?;
+    cuts_to_what_is_wanted(&fresh().await).await?;
+    holds_back_at_the_bound_of_records(&fresh().await).await?;
+    holds_back_at_the_bound_of_bytes(&fresh().await).await?;
+    takes_a_batch_over_the_bounds_when_empty(&fresh().await).await?;
+    waits_for_a_reader(&fresh().await).await?;
+    keeps_for_the_slowest_reader(&fresh().await).await?;
+    starts_where_it_is_told(&fresh().await).await?;
+    skips_what_the_cursor_says_is_done(&fresh().await).await?;
+    refuses_a_record_that_is_too_large(&fresh().await).await?;
+    forgets_a_stream(&fresh().await).await?;
+    keeps_streams_apart(&fresh().await).await?;
+    loses_nothing_of_a_dropped_call(&fresh().await).await?;
+    a_named_reader_goes_on_where_it_was(&fresh().await).await?;
+    a_named_reader_is_one(&fresh().await).await?;
+    drops_the_oldest(&fresh().await).await?;
+    drops_the_newest(&fresh().await).await?;
+    saves_the_position_with_the_records(&fresh().await).await?;
+    says_what_waits(&fresh().await).await?;
     Ok(())
+}
+
+fn options<L: Log>(log: &L) -> StreamOptions {
+    let durability = log.guarantees(Durability::Process).durable;
+    StreamOptions { bounds: BOUNDS, ..StreamOptions::new(durability) }
+}
+
+fn other() -> Uid {
+    Uid::new("other")
 }
 
 fn stream() -> Uid {
@@ -53,13 +78,13 @@ async fn is_pending<F: Future>(mut future: Pin<&mut F>) -> bool {
 
 async fn reads_in_order<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let Guarantees { ordered, .. } = log.guarantees();
+    let Guarantees { ordered, .. } = log.guarantees(Durability::Process);
     assert!(ordered, "the suite is about logs that keep the order");
-    let mut reader = log.reader(&stream, StartAt::Latest).await?;
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
     assert_eq!(reader.position(), 0);
-    assert_eq!(log.append(&stream, batch(&["a", "b"])?).await?.first_offset, 0);
-    assert_eq!(log.append(&stream, batch(&["c"])?).await?.first_offset, 2);
-    assert_eq!(reader.lag(), 3);
+    assert_eq!(log.append(&stream, batch(&["a", "b"])?, None).await?.first_offset, 0);
+    assert_eq!(log.append(&stream, batch(&["c"])?, None).await?.first_offset, 2);
+    assert_eq!(reader.lag().records, 3);
     let mut seen = Vec::new();
     while seen.len() < 3 {
         let entries = reader.next(10, 1_000).await?;
@@ -67,14 +92,14 @@ async fn reads_in_order<L: Log>(log: &L) -> Result<(), LogError> {
         seen.extend(texts(&entries.records));
     }
     assert_eq!(seen, ["a", "b", "c"]);
-    assert_eq!(reader.lag(), 0);
+    assert_eq!(reader.lag().records, 0);
     Ok(())
 }
 
 async fn cuts_to_what_is_wanted<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let mut reader = log.reader(&stream, StartAt::Latest).await?;
-    log.append(&stream, batch(&["aaaa", "bbbb", "cccc"])?).await?;
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    log.append(&stream, batch(&["aaaa", "bbbb", "cccc"])?, None).await?;
     assert_eq!(texts(&reader.next(1, 1_000).await?.records), ["aaaa"]);
     assert_eq!(texts(&reader.next(10, 1).await?.records), ["bbbb"], "the first record is exempt from the bytes");
     assert_eq!(texts(&reader.next(10, 8).await?.records), ["cccc"]);
@@ -84,9 +109,9 @@ async fn cuts_to_what_is_wanted<L: Log>(log: &L) -> Result<(), LogError> {
 
 async fn holds_back_at_the_bound_of_records<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let mut reader = log.reader(&stream, StartAt::Latest).await?;
-    log.append(&stream, batch(&["a", "b", "c"])?).await?;
-    let mut append = pin!(log.append(&stream, batch(&["d", "e"])?));
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    log.append(&stream, batch(&["a", "b", "c"])?, None).await?;
+    let mut append = pin!(log.append(&stream, batch(&["d", "e"])?, None));
     assert!(is_pending(append.as_mut()).await);
     reader.next(10, 1_000).await?;
     assert!(is_pending(append.as_mut()).await, "what was read is held until it is done");
@@ -99,10 +124,10 @@ async fn holds_back_at_the_bound_of_records<L: Log>(log: &L) -> Result<(), LogEr
 
 async fn holds_back_at_the_bound_of_bytes<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let mut reader = log.reader(&stream, StartAt::Latest).await?;
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
     let large = "x".repeat(400);
-    log.append(&stream, batch(&[&large, &large])?).await?;
-    let mut append = pin!(log.append(&stream, batch(&[&large])?));
+    log.append(&stream, batch(&[&large, &large])?, None).await?;
+    let mut append = pin!(log.append(&stream, batch(&[&large])?, None));
     assert!(is_pending(append.as_mut()).await);
     reader.commit(&below(1));
     append.await?;
@@ -114,17 +139,21 @@ async fn holds_back_at_the_bound_of_bytes<L: Log>(log: &L) -> Result<(), LogErro
 
 async fn takes_a_batch_over_the_bounds_when_empty<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let mut reader = log.reader(&stream, StartAt::Latest).await?;
-    log.append(&stream, batch(&["a", "b", "c", "d", "e", "f"])?).await?;
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    log.append(&stream, batch(&["a", "b", "c", "d", "e", "f"])?, None).await?;
     assert_eq!(reader.next(10, 1_000).await?.records.len(), 6);
     Ok(())
 }
 
+/// A log that keeps records takes them without a reader; any other would lose them, and waits.
 async fn waits_for_a_reader<L: Log>(log: &L) -> Result<(), LogError> {
+    if log.guarantees(Durability::Process).retention != Retention::UntilRead {
+        return Ok(());
+    }
     let stream = stream();
-    let mut append = pin!(log.append(&stream, batch(&["a"])?));
+    let mut append = pin!(log.append(&stream, batch(&["a"])?, None));
     assert!(is_pending(append.as_mut()).await);
-    let mut reader = log.reader(&stream, StartAt::Latest).await?;
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
     append.await?;
     assert_eq!(texts(&reader.next(10, 1_000).await?.records), ["a"]);
     Ok(())
@@ -132,17 +161,17 @@ async fn waits_for_a_reader<L: Log>(log: &L) -> Result<(), LogError> {
 
 async fn keeps_for_the_slowest_reader<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let mut fast = log.reader(&stream, StartAt::Latest).await?;
-    let mut slow = log.reader(&stream, StartAt::Latest).await?;
-    log.append(&stream, batch(&["a", "b", "c", "d"])?).await?;
+    let mut fast = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    let mut slow = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    log.append(&stream, batch(&["a", "b", "c", "d"])?, None).await?;
     fast.next(10, 1_000).await?;
     fast.commit(&below(4));
-    let mut append = pin!(log.append(&stream, batch(&["e"])?));
+    let mut append = pin!(log.append(&stream, batch(&["e"])?, None));
     assert!(is_pending(append.as_mut()).await);
     assert_eq!(texts(&slow.next(1, 1_000).await?.records), ["a"]);
     slow.commit(&below(1));
     append.await?;
-    let mut append = pin!(log.append(&stream, batch(&["f"])?));
+    let mut append = pin!(log.append(&stream, batch(&["f"])?, None));
     assert!(is_pending(append.as_mut()).await);
     drop(slow);
     append.await?;
@@ -152,12 +181,12 @@ async fn keeps_for_the_slowest_reader<L: Log>(log: &L) -> Result<(), LogError> {
 
 async fn starts_where_it_is_told<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let keeper = log.reader(&stream, StartAt::Latest).await?;
-    log.append(&stream, batch(&["a", "b"])?).await?;
-    let mut oldest = log.reader(&stream, StartAt::Oldest).await?;
-    let mut latest = log.reader(&stream, StartAt::Latest).await?;
-    let mut at = log.reader(&stream, StartAt::Cursor(below(1))).await?;
-    log.append(&stream, batch(&["c"])?).await?;
+    let keeper = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    log.append(&stream, batch(&["a", "b"])?, None).await?;
+    let mut oldest = log.reader(&stream, ReaderId::Passing, StartAt::Oldest).await?;
+    let mut latest = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    let mut at = log.reader(&stream, ReaderId::Passing, StartAt::Cursor(below(1))).await?;
+    log.append(&stream, batch(&["c"])?, None).await?;
     assert_eq!(texts(&oldest.next(1, 1_000).await?.records), ["a"]);
     assert_eq!(texts(&latest.next(1, 1_000).await?.records), ["c"]);
     assert_eq!(texts(&at.next(1, 1_000).await?.records), ["b"]);
@@ -167,10 +196,10 @@ async fn starts_where_it_is_told<L: Log>(log: &L) -> Result<(), LogError> {
 
 async fn skips_what_the_cursor_says_is_done<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let keeper = log.reader(&stream, StartAt::Latest).await?;
-    log.append(&stream, batch(&["a", "b", "c", "d"])?).await?;
+    let keeper = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    log.append(&stream, batch(&["a", "b", "c", "d"])?, None).await?;
     let cursor = Cursor { low: 0, done: vec![1..2, 3..4] };
-    let mut reader = log.reader(&stream, StartAt::Cursor(cursor)).await?;
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Cursor(cursor)).await?;
     assert_eq!(texts(&reader.next(10, 1_000).await?.records), ["a"]);
     let entries = reader.next(10, 1_000).await?;
     assert_eq!((entries.first_offset, texts(&entries.records)), (2, vec!["c".to_owned()]));
@@ -181,19 +210,19 @@ async fn skips_what_the_cursor_says_is_done<L: Log>(log: &L) -> Result<(), LogEr
 
 async fn refuses_a_record_that_is_too_large<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let mut reader = log.reader(&stream, StartAt::Latest).await?;
-    assert_eq!(log.guarantees().largest_record, 500);
-    let refused = log.append(&stream, batch(&["a", &"x".repeat(501)])?).await;
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    assert_eq!(log.guarantees(Durability::Process).largest_record, 500);
+    let refused = log.append(&stream, batch(&["a", &"x".repeat(501)])?, None).await;
     assert_eq!(refused, Err(LogError::RecordTooLarge { index: 1, size: 501, limit: 500 }));
-    log.append(&stream, batch(&["b"])?).await?;
+    log.append(&stream, batch(&["b"])?, None).await?;
     assert_eq!(texts(&reader.next(10, 1_000).await?.records), ["b"], "nothing of a refused batch is appended");
     Ok(())
 }
 
 async fn forgets_a_stream<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let mut reader = log.reader(&stream, StartAt::Latest).await?;
-    log.append(&stream, batch(&["a"])?).await?;
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    log.append(&stream, batch(&["a"])?, None).await?;
     reader.next(10, 1_000).await?;
     let mut next = pin!(reader.next(10, 1_000));
     assert!(is_pending(next.as_mut()).await);
@@ -205,11 +234,11 @@ async fn forgets_a_stream<L: Log>(log: &L) -> Result<(), LogError> {
 
 async fn keeps_streams_apart<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let other = Uid::new("other");
-    let mut one = log.reader(&stream, StartAt::Latest).await?;
-    let mut two = log.reader(&other, StartAt::Latest).await?;
-    log.append(&stream, batch(&["a"])?).await?;
-    log.append(&other, batch(&["b"])?).await?;
+    let other = other();
+    let mut one = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
+    let mut two = log.reader(&other, ReaderId::Passing, StartAt::Latest).await?;
+    log.append(&stream, batch(&["a"])?, None).await?;
+    log.append(&other, batch(&["b"])?, None).await?;
     assert_eq!(texts(&one.next(10, 1_000).await?.records), ["a"]);
     assert_eq!(texts(&two.next(10, 1_000).await?.records), ["b"]);
     Ok(())
@@ -217,14 +246,122 @@ async fn keeps_streams_apart<L: Log>(log: &L) -> Result<(), LogError> {
 
 async fn loses_nothing_of_a_dropped_call<L: Log>(log: &L) -> Result<(), LogError> {
     let stream = stream();
-    let mut reader = log.reader(&stream, StartAt::Latest).await?;
+    let mut reader = log.reader(&stream, ReaderId::Passing, StartAt::Latest).await?;
     assert!(is_pending(pin!(reader.next(10, 1_000))).await);
-    log.append(&stream, batch(&["a", "b", "c", "d"])?).await?;
-    assert!(is_pending(pin!(log.append(&stream, batch(&["never"])?))).await);
+    log.append(&stream, batch(&["a", "b", "c", "d"])?, None).await?;
+    assert!(is_pending(pin!(log.append(&stream, batch(&["never"])?, None))).await);
     assert_eq!(texts(&reader.next(10, 1_000).await?.records), ["a", "b", "c", "d"]);
     reader.commit(&below(4));
     assert!(is_pending(pin!(reader.next(10, 1_000))).await);
-    log.append(&stream, batch(&["e"])?).await?;
+    log.append(&stream, batch(&["e"])?, None).await?;
     assert_eq!(texts(&reader.next(10, 1_000).await?.records), ["e"]);
+    Ok(())
+}
+
+fn named() -> ReaderId {
+    ReaderId::Named("pipeline".into())
+}
+
+async fn a_named_reader_goes_on_where_it_was<L: Log>(log: &L) -> Result<(), LogError> {
+    let stream = stream();
+    let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+    log.append(&stream, batch(&["a", "b", "c"])?, None).await?;
+    reader.next(10, 1_000).await?;
+    reader.commit(&Cursor { low: 0, done: std::iter::once(1..2).collect() });
+    drop(reader);
+    let mut append = pin!(log.append(&stream, batch(&["d", "e"])?, None));
+    assert!(is_pending(append.as_mut()).await, "what a named reader has not read is held, though it is not open");
+    let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+    assert_eq!(texts(&reader.next(10, 1_000).await?.records), ["a"]);
+    assert_eq!(texts(&reader.next(10, 1_000).await?.records), ["c"]);
+    reader.commit(&below(3));
+    assert_eq!(append.await?.first_offset, 3);
+    drop(reader);
+    log.forget_reader(&stream, "pipeline");
+    let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+    assert_eq!(reader.position(), 5, "what is forgotten begins anew");
+    drop(reader);
+    let at = StartAt::Cursor(below(5));
+    reader = log.reader(&stream, ReaderId::Rewound("pipeline".into()), at).await?;
+    assert_eq!(reader.position(), 5);
+    Ok(())
+}
+
+async fn a_named_reader_is_one<L: Log>(log: &L) -> Result<(), LogError> {
+    let stream = stream();
+    let mut first = log.reader(&stream, named(), StartAt::Latest).await?;
+    let mut second = {
+        let mut next = pin!(first.next(10, 1_000));
+        assert!(is_pending(next.as_mut()).await);
+        let second = log.reader(&stream, named(), StartAt::Latest).await?;
+        assert_eq!(next.await, Err(LogError::Closed));
+        second
+    };
+    log.append(&stream, batch(&["a", "b", "c", "d"])?, None).await?;
+    first.commit(&below(4));
+    drop(first);
+    assert_eq!(texts(&second.next(10, 1_000).await?.records), ["a", "b", "c", "d"]);
+    let mut append = pin!(log.append(&stream, batch(&["e"])?, None));
+    assert!(is_pending(append.as_mut()).await, "the commit of a reader that ended does not count");
+    second.commit(&below(4));
+    append.await?;
+    Ok(())
+}
+
+async fn drops_the_oldest<L: Log>(log: &L) -> Result<(), LogError> {
+    let stream = stream();
+    log.configure(&stream, StreamOptions { when_full: WhenFull::DropOldest, ..options(log) });
+    let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+    for payload in ["a", "b", "c", "d", "e", "f"] {
+        assert!(log.append(&stream, batch(&[payload])?, None).await?.taken);
+    }
+    assert_eq!(log.usage(&stream).dropped, 2);
+    let entries = reader.next(10, 1_000).await?;
+    assert_eq!((entries.first_offset, texts(&entries.records)), (2, vec!["c".to_owned()]));
+    Ok(())
+}
+
+async fn drops_the_newest<L: Log>(log: &L) -> Result<(), LogError> {
+    let stream = stream();
+    log.configure(&stream, StreamOptions { when_full: WhenFull::DropNewest, ..options(log) });
+    let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+    log.append(&stream, batch(&["a", "b", "c"])?, Some(b"1".to_vec())).await?;
+    assert!(!log.append(&stream, batch(&["d", "e"])?, Some(b"2".to_vec())).await?.taken);
+    assert_eq!(log.usage(&stream).dropped, 2);
+    assert_eq!(log.position(&stream).await?.as_deref(), Some(&b"2"[..]), "the source goes on after them");
+    assert_eq!(texts(&reader.next(10, 1_000).await?.records), ["a", "b", "c"]);
+    reader.commit(&below(3));
+    assert_eq!(log.append(&stream, batch(&["f"])?, None).await?.first_offset, 3);
+    Ok(())
+}
+
+async fn saves_the_position_with_the_records<L: Log>(log: &L) -> Result<(), LogError> {
+    let stream = stream();
+    let _reader = log.reader(&stream, named(), StartAt::Latest).await?;
+    assert_eq!(log.position(&stream).await?, None);
+    log.append(&stream, batch(&["a", "b"])?, Some(b"after b".to_vec())).await?;
+    log.append(&stream, batch(&["c", "d"])?, None).await?;
+    assert_eq!(log.position(&stream).await?.as_deref(), Some(&b"after b"[..]));
+    assert!(is_pending(pin!(log.append(&stream, batch(&["e"])?, Some(b"after e".to_vec())))).await);
+    assert_eq!(log.position(&stream).await?.as_deref(), Some(&b"after b"[..]), "not before its records");
+    log.append(&stream, Batch::default(), Some(b"later".to_vec())).await?;
+    assert_eq!(log.position(&stream).await?.as_deref(), Some(&b"later"[..]));
+    Ok(())
+}
+
+async fn says_what_waits<L: Log>(log: &L) -> Result<(), LogError> {
+    let stream = stream();
+    let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+    assert_eq!((reader.lag().records, reader.lag().oldest_ms), (0, None));
+    log.append(&stream, batch(&["aa", "bb"])?, None).await?;
+    log.append(&stream, batch(&["cc"])?, None).await?;
+    let lag = reader.lag();
+    assert_eq!((lag.records, lag.bytes), (3, 6));
+    let entries = reader.next(10, 1_000).await?;
+    assert_eq!(lag.oldest_ms, Some(entries.appended_ms));
+    let mut later = log.reader(&stream, ReaderId::Passing, StartAt::Time(entries.appended_ms)).await?;
+    assert_eq!(later.next(10, 1_000).await?.first_offset, 0);
+    let never = log.reader(&stream, ReaderId::Passing, StartAt::Time(i64::MAX)).await?;
+    assert_eq!(never.position(), 3);
     Ok(())
 }

@@ -8,6 +8,7 @@ mod log;
 mod memory;
 
 pub use log::{
-    AppendReceipt, Bounds, Cursor, Durability, Entries, Guarantees, Log, LogError, LogReader, Retention, StartAt, Usage,
+    AppendReceipt, Bounds, Cursor, Durability, Entries, Guarantees, Health, Keep, Lag, Log, LogError, LogReader,
+    ReaderId, Retention, StartAt, StreamOptions, Usage, WhenFull,
 };
 pub use memory::MemoryLog;

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use ferrule_model::ids::Uid;
@@ -9,7 +10,8 @@ use ferrule_model::record::Batch;
 use tokio::sync::Notify;
 
 use crate::log::{
-    AppendReceipt, Bounds, Cursor, Durability, Entries, Guarantees, Log, LogError, LogReader, Retention, StartAt, Usage,
+    AppendReceipt, Bounds, Cursor, Durability, Entries, Guarantees, Lag, Log, LogError, LogReader, ReaderId, Retention,
+    StartAt, StreamOptions, Usage, WhenFull,
 };
 
 /// Bytes of the largest record: what NATS takes by default too, so that a pipeline can move there.
@@ -58,10 +60,15 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 #[derive(Debug)]
 struct Stream {
     state: Mutex<State>,
-    /// Records came, or the stream closed.
+    /// Records came, or the stream closed, or a reader ended.
     data: Notify,
     /// Records or readers went or came, or the stream closed.
     room: Notify,
@@ -70,18 +77,35 @@ struct Stream {
 #[derive(Debug)]
 struct State {
     bounds: Bounds,
+    when_full: WhenFull,
     chunks: VecDeque<Chunk>,
     next_offset: u64,
     bytes: u64,
-    /// For each reader, by its number, the low-water mark.
-    readers: HashMap<u64, u64>,
+    /// Bytes ever appended.
+    total: u64,
+    dropped: u64,
+    position: Option<Vec<u8>>,
+    /// By number, what holds records back.
+    holds: HashMap<u64, Hold>,
+    /// The numbers of the named readers.
+    names: HashMap<String, u64>,
     next_reader: u64,
     closed: bool,
+}
+
+/// A reader's claim on records.
+#[derive(Debug)]
+struct Hold {
+    cursor: Cursor,
+    open: bool,
 }
 
 #[derive(Debug)]
 struct Chunk {
     first_offset: u64,
+    appended_ms: i64,
+    /// Bytes ever appended before it.
+    before: u64,
     records: Batch,
 }
 
@@ -95,10 +119,15 @@ impl Stream {
     fn new(bounds: Bounds) -> Self {
         let state = State {
             bounds,
+            when_full: WhenFull::default(),
             chunks: VecDeque::new(),
             next_offset: 0,
             bytes: 0,
-            readers: HashMap::new(),
+            total: 0,
+            dropped: 0,
+            position: None,
+            holds: HashMap::new(),
+            names: HashMap::new(),
             next_reader: 0,
             closed: false,
         };
@@ -112,9 +141,6 @@ impl State {
     }
 
     fn has_room(&self, records: &Batch) -> bool {
-        if self.readers.is_empty() {
-            return false;
-        }
         let held = self.next_offset - self.first_offset();
         held == 0
             || (held + records.len() as u64 <= self.bounds.records
@@ -124,16 +150,25 @@ impl State {
     fn append(&mut self, records: Batch) -> u64 {
         let first_offset = self.next_offset;
         if !records.is_empty() {
+            let size = records.size() as u64;
             self.next_offset += records.len() as u64;
-            self.bytes += records.size() as u64;
-            self.chunks.push_back(Chunk { first_offset, records });
+            self.bytes += size;
+            self.chunks.push_back(Chunk { first_offset, appended_ms: now_ms(), before: self.total, records });
+            self.total += size;
         }
         first_offset
     }
 
+    fn drop_oldest(&mut self) {
+        if let Some(chunk) = self.chunks.pop_front() {
+            self.bytes -= chunk.records.size() as u64;
+            self.dropped += chunk.records.len() as u64;
+        }
+    }
+
     /// Drops what every reader is past. Part of a chunk goes too, as far as the count is concerned; its bytes go with the rest.
     fn trim(&mut self) {
-        let low = self.readers.values().min().copied().unwrap_or(self.next_offset);
+        let low = self.holds.values().map(|hold| hold.cursor.low).min().unwrap_or(self.next_offset);
         while let Some(chunk) = self.chunks.front_mut() {
             if chunk.end() <= low {
                 self.bytes -= chunk.records.size() as u64;
@@ -142,36 +177,93 @@ impl State {
             }
             if chunk.first_offset < low {
                 let skip = (low - chunk.first_offset) as usize;
-                self.bytes -= chunk.records.size() as u64;
+                let size = chunk.records.size() as u64;
                 chunk.records = chunk.records.slice(skip..chunk.records.len());
                 chunk.first_offset = low;
-                self.bytes += chunk.records.size() as u64;
+                let gone = size - chunk.records.size() as u64;
+                chunk.before += gone;
+                self.bytes -= gone;
             }
             break;
         }
+    }
+
+    /// Where a reader starts, and what above it is done already.
+    fn start(&self, start: StartAt) -> Cursor {
+        let at = |low| Cursor { low, done: Vec::new() };
+        match start {
+            StartAt::Latest => at(self.next_offset),
+            StartAt::Oldest => at(self.first_offset()),
+            StartAt::Time(time) => {
+                let chunk = self.chunks.iter().find(|chunk| chunk.appended_ms >= time);
+                at(chunk.map_or(self.next_offset, |chunk| chunk.first_offset))
+            }
+            StartAt::Cursor(cursor) => {
+                Cursor { low: cursor.low.clamp(self.first_offset(), self.next_offset), done: cursor.done }
+            }
+        }
+    }
+
+    /// Opens a reader: its number and where it begins.
+    fn open(&mut self, id: ReaderId, start: StartAt) -> (u64, Cursor) {
+        let (name, rewound) = match id {
+            ReaderId::Passing => (None, false),
+            ReaderId::Named(name) => (Some(name), false),
+            ReaderId::Rewound(name) => (Some(name), true),
+        };
+        let before = name.as_ref().and_then(|name| self.names.get(name)).and_then(|number| self.holds.remove(number));
+        let start = match before {
+            Some(hold) if !rewound => StartAt::Cursor(hold.cursor),
+            _ => start,
+        };
+        let cursor = self.start(start);
+        let number = self.next_reader;
+        self.next_reader += 1;
+        self.holds.insert(number, Hold { cursor: cursor.clone(), open: true });
+        if let Some(name) = name {
+            self.names.insert(name, number);
+        }
+        self.trim();
+        (number, cursor)
     }
 
     fn read(&self, from: u64, max_records: u32, max_bytes: u64) -> Option<Entries> {
         let index = self.chunks.partition_point(|chunk| chunk.end() <= from);
         let chunk = self.chunks.get(index)?;
         let start = from.saturating_sub(chunk.first_offset) as usize;
-        let mut end = start;
-        let mut bytes = 0;
-        while end < chunk.records.len() && end - start < max_records as usize {
-            bytes += chunk.records.record_size(end) as u64;
-            if end > start && bytes > max_bytes {
-                break;
-            }
-            end += 1;
+        let mut end = chunk.records.len().min(start.saturating_add(max_records as usize));
+        if chunk.records.size() as u64 > max_bytes {
+            let mut bytes = 0;
+            let fits = |index: &usize| {
+                bytes += chunk.records.record_size(*index) as u64;
+                *index == start || bytes <= max_bytes
+            };
+            end = start + (start..end).take_while(fits).count();
         }
         let first_offset = chunk.first_offset + start as u64;
-        (end > start).then(|| Entries { partition: 0, first_offset, records: chunk.records.slice(start..end) })
+        let appended_ms = chunk.appended_ms;
+        let records = chunk.records.slice(start..end);
+        (end > start).then_some(Entries { partition: 0, first_offset, appended_ms, records })
+    }
+
+    fn lag(&self, from: u64) -> Lag {
+        let index = self.chunks.partition_point(|chunk| chunk.end() <= from);
+        let Some(chunk) = self.chunks.get(index) else { return Lag::default() };
+        Lag {
+            records: self.next_offset - from.max(chunk.first_offset),
+            bytes: self.total - chunk.before,
+            oldest_ms: Some(chunk.appended_ms),
+        }
     }
 }
 
 #[async_trait]
 impl Log for MemoryLog {
-    fn guarantees(&self) -> Guarantees {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn guarantees(&self, _: Durability) -> Guarantees {
         Guarantees {
             ordered: true,
             replayable: false,
@@ -182,18 +274,23 @@ impl Log for MemoryLog {
         }
     }
 
-    fn bound(&self, stream: &Uid, bounds: Bounds) {
+    fn configure(&self, stream: &Uid, options: StreamOptions) {
         let stream = self.stream(stream);
-        lock(&stream.state).bounds = bounds;
+        let mut state = lock(&stream.state);
+        state.bounds = options.bounds;
+        state.when_full = options.when_full;
+        drop(state);
         stream.room.notify_waiters();
     }
 
-    async fn append(&self, stream: &Uid, records: Batch) -> Result<AppendReceipt, LogError> {
+    async fn append(&self, stream: &Uid, records: Batch, position: Option<Vec<u8>>) -> Result<AppendReceipt, LogError> {
         let limit = self.largest_record;
-        let too_large =
-            (0..records.len()).map(|index| (index, records.record_size(index))).find(|(_, size)| *size > limit);
-        if let Some((index, size)) = too_large {
-            return Err(LogError::RecordTooLarge { index, size, limit });
+        if records.size() > limit {
+            let too_large =
+                (0..records.len()).map(|index| (index, records.record_size(index))).find(|(_, size)| *size > limit);
+            if let Some((index, size)) = too_large {
+                return Err(LogError::RecordTooLarge { index, size, limit });
+            }
         }
         let stream = self.stream(stream);
         loop {
@@ -204,36 +301,58 @@ impl Log for MemoryLog {
                 if state.closed {
                     return Err(LogError::Closed);
                 }
-                if state.has_room(&records) {
-                    let first_offset = state.append(records);
+                let (read, mut room) = (!state.holds.is_empty(), state.has_room(&records));
+                while read && !room && state.when_full == WhenFull::DropOldest {
+                    state.drop_oldest();
+                    room = state.has_room(&records);
+                }
+                let taken = room || state.when_full != WhenFull::DropNewest;
+                if records.is_empty() || (read && (room || !taken)) {
+                    state.position = position.or(state.position.take());
+                    let first_offset = state.next_offset;
+                    if taken {
+                        state.append(records);
+                    } else {
+                        state.dropped += records.len() as u64;
+                    }
                     drop(state);
                     stream.data.notify_waiters();
-                    return Ok(AppendReceipt { partition: 0, first_offset });
+                    return Ok(AppendReceipt { partition: 0, first_offset, taken });
                 }
             }
             room.await;
         }
     }
 
-    async fn reader(&self, stream: &Uid, start: StartAt) -> Result<Box<dyn LogReader>, LogError> {
+    async fn position(&self, stream: &Uid) -> Result<Option<Vec<u8>>, LogError> {
+        Ok(lock(&self.stream(stream).state).position.clone())
+    }
+
+    async fn reader(&self, stream: &Uid, id: ReaderId, start: StartAt) -> Result<Box<dyn LogReader>, LogError> {
         let stream = self.stream(stream);
-        let (number, cursor, skip) = {
+        let (number, cursor) = {
             let mut state = lock(&stream.state);
             if state.closed {
                 return Err(LogError::Closed);
             }
-            let (from, skip) = match start {
-                StartAt::Latest => (state.next_offset, Vec::new()),
-                StartAt::Oldest => (state.first_offset(), Vec::new()),
-                StartAt::Cursor(cursor) => (cursor.low.clamp(state.first_offset(), state.next_offset), cursor.done),
-            };
-            let number = state.next_reader;
-            state.next_reader += 1;
-            state.readers.insert(number, from);
-            (number, from, skip)
+            state.open(id, start)
         };
+        // A reader of the same name ends, and whoever waits for a reader goes on.
+        stream.data.notify_waiters();
         stream.room.notify_waiters();
-        Ok(Box::new(Reader { stream, number, next: cursor, skip }))
+        Ok(Box::new(Reader { stream, number, next: cursor.low, skip: cursor.done }))
+    }
+
+    fn forget_reader(&self, stream: &Uid, name: &str) {
+        let Some(stream) = lock(&self.streams).get(stream).cloned() else { return };
+        let mut state = lock(&stream.state);
+        if let Some(number) = state.names.remove(name) {
+            state.holds.remove(&number);
+            state.trim();
+        }
+        drop(state);
+        stream.data.notify_waiters();
+        stream.room.notify_waiters();
     }
 
     fn usage(&self, stream: &Uid) -> Usage {
@@ -243,7 +362,9 @@ impl Log for MemoryLog {
             next_offset: state.next_offset,
             first_offset: state.first_offset(),
             bytes: state.bytes,
-            readers: state.readers.len(),
+            unread_bytes: state.bytes,
+            dropped: state.dropped,
+            readers: state.holds.values().filter(|hold| hold.open).count(),
         }
     }
 
@@ -256,6 +377,10 @@ impl Log for MemoryLog {
         drop(state);
         stream.data.notify_waiters();
         stream.room.notify_waiters();
+    }
+
+    fn streams(&self) -> Vec<Uid> {
+        lock(&self.streams).keys().cloned().collect()
     }
 }
 
@@ -275,7 +400,7 @@ impl LogReader for Reader {
             data.as_mut().enable();
             {
                 let state = lock(&self.stream.state);
-                if state.closed {
+                if state.closed || !state.holds.contains_key(&self.number) {
                     return Err(LogError::Closed);
                 }
                 while let Some(done) = self.skip.iter().find(|done| done.contains(&self.next)) {
@@ -295,11 +420,12 @@ impl LogReader for Reader {
 
     fn commit(&mut self, cursor: &Cursor) {
         let mut state = lock(&self.stream.state);
-        let Some(low) = state.readers.get_mut(&self.number) else { return };
-        if cursor.low <= *low {
+        let Some(hold) = state.holds.get_mut(&self.number) else { return };
+        let further = cursor.low > hold.cursor.low;
+        hold.cursor.clone_from(cursor);
+        if !further {
             return;
         }
-        *low = cursor.low;
         state.trim();
         drop(state);
         self.stream.room.notify_waiters();
@@ -309,16 +435,22 @@ impl LogReader for Reader {
         self.next
     }
 
-    fn lag(&self) -> u64 {
-        lock(&self.stream.state).next_offset.saturating_sub(self.next)
+    fn lag(&self) -> Lag {
+        lock(&self.stream.state).lag(self.next)
     }
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
         let mut state = lock(&self.stream.state);
-        state.readers.remove(&self.number);
-        state.trim();
+        if state.names.values().any(|number| *number == self.number) {
+            if let Some(hold) = state.holds.get_mut(&self.number) {
+                hold.open = false;
+            }
+        } else {
+            state.holds.remove(&self.number);
+            state.trim();
+        }
         drop(state);
         self.stream.room.notify_waiters();
     }
@@ -330,6 +462,6 @@ mod tests {
 
     #[tokio::test]
     async fn it_keeps_the_contract_of_a_log() {
-        crate::conformance::run(|bounds, largest| MemoryLog::new(bounds).with_largest_record(largest)).await.unwrap();
+        crate::conformance::run(async |largest| MemoryLog::default().with_largest_record(largest)).await.unwrap();
     }
 }
