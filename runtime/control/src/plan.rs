@@ -2,7 +2,7 @@
 
 use ferrule_flow::backoff::BackoffPolicy;
 use ferrule_flow::plan::{
-    BatchPlan, ComponentRef, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, StepPlan, StreamPlan,
+    BatchPlan, ComponentRef, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, Start, StepPlan, StreamPlan,
 };
 use ferrule_host::Limits as HostLimits;
 use ferrule_model::component::Direction;
@@ -32,9 +32,8 @@ pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef) -> Str
 
 /// `components` are those of the steps, in order.
 pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRef>) -> PipelinePlan {
-    let steps = wanted.steps.iter().zip(components).map(|(step, component)| StepPlan {
-        name: step.name.clone(),
-        guest: GuestPlan {
+    let steps = wanted.steps.iter().zip(components).map(|(step, component)| {
+        let guest = GuestPlan {
             component,
             class: step.component.class.clone(),
             static_parameters: "{}".to_owned(),
@@ -42,7 +41,8 @@ pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRe
             parameters: step.args.to_string(),
             abilities: step.abilities.clone(),
             limits: limits(&step.limits),
-        },
+        };
+        StepPlan::new(step.name.clone(), guest)
     });
     PipelinePlan {
         uid: wanted.uid.clone(),
@@ -58,6 +58,8 @@ pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRe
             connector::OnError::Drop => OnError::Drop,
         },
         sampling: wanted.sampling.unwrap_or_default(),
+        start: Start::default(),
+        deduplicate: None,
         held: wanted.paused,
         revision: revision(&wanted.revision),
     }

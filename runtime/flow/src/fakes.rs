@@ -326,7 +326,7 @@ impl Harness {
         function: impl Fn(&Batch) -> Result<Transformed, CallError> + Send + Sync + 'static,
     ) {
         let guest = Fake::plan(name, world, Behaviour::Function(Arc::new(function)));
-        self.plan.pipelines[0].steps.push(StepPlan { name: name.into(), guest });
+        self.plan.pipelines[0].steps.push(StepPlan::new(name, guest));
     }
 
     pub(crate) async fn apply(&self) {

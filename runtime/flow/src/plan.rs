@@ -139,6 +139,25 @@ pub struct StepPlan {
     pub name: String,
     /// Its session.
     pub guest: GuestPlan,
+    /// How many instances of it run side by side, at least 1: the records of one key always go through the same one.
+    pub parallelism: u32,
+}
+
+impl StepPlan {
+    /// A step with one instance.
+    pub fn new(name: impl Into<String>, guest: GuestPlan) -> Self {
+        Self { name: name.into(), guest, parallelism: 1 }
+    }
+}
+
+/// Where a pipeline begins in a stream that it has never read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// After what is there.
+    #[default]
+    Latest,
+    /// At the oldest record that the log holds.
+    Beginning,
 }
 
 /// What becomes of records that are rejected, poisonous or past a limit.
@@ -173,12 +192,14 @@ pub struct BatchPlan {
     pub linger: Duration,
     /// Records in flight to one sink at most.
     pub window: u32,
+    /// Bytes of records that the pipeline has in hand at most, beyond one batch; the log holds the rest.
+    pub window_bytes: u64,
 }
 
 impl Default for BatchPlan {
     /// 1,000 records or 1 MiB, without waiting for more than there is.
     fn default() -> Self {
-        Self { records: 1_000, bytes: 1 << 20, linger: Duration::ZERO, window: 4_000 }
+        Self { records: 1_000, bytes: 1 << 20, linger: Duration::ZERO, window: 4_000, window_bytes: 8 << 20 }
     }
 }
 
@@ -205,6 +226,10 @@ pub struct PipelinePlan {
     pub on_error: OnError,
     /// At most one record in this time goes through, the others are filtered; zero: all go.
     pub sampling: Duration,
+    /// Where it begins in a stream that it has never read.
+    pub start: Start,
+    /// Records whose id was seen within this time are filtered and counted; none: no id is looked at.
+    pub deduplicate: Option<Duration>,
     /// Whether it is paused: it takes no records.
     pub held: bool,
     /// The revision of the documents that it was made from.
@@ -225,6 +250,8 @@ impl PipelinePlan {
             retry: RetryPlan::default(),
             on_error: OnError::default(),
             sampling: Duration::ZERO,
+            start: Start::default(),
+            deduplicate: None,
             held: false,
             revision: Revision::default(),
         }

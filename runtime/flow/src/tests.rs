@@ -304,7 +304,7 @@ async fn routes_lead_to_their_sinks_and_others_go_on() {
         Ok(Transformed { routes, ..Transformed::pass(batch.count) })
     };
     let guest = Fake::plan_with_routes("router", &world, Behaviour::Function(Arc::new(route)), &["default", "tens"]);
-    harness.plan.pipelines[0].steps.push(crate::plan::StepPlan { name: "router".into(), guest });
+    harness.plan.pipelines[0].steps.push(crate::plan::StepPlan::new("router", guest));
     harness.step("mark", &world, |batch: &Batch| {
         let payloads: Vec<Vec<u8>> = batch.iter().map(|record| [record.payload, b"!"].concat()).collect();
         Ok(Transformed {
