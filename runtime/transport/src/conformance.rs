@@ -277,7 +277,9 @@ async fn a_named_reader_goes_on_where_it_was<L: Log>(log: &L) -> Result<(), LogE
     reader.commit(&below(3));
     assert_eq!(append.await?.first_offset, 3);
     drop(reader);
+    assert_eq!((log.streams().contains(&stream), log.readers(&stream)), (true, vec!["pipeline".to_owned()]));
     log.forget_reader(&stream, "pipeline");
+    assert!(log.readers(&stream).is_empty());
     let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
     assert_eq!(reader.position(), 5, "what is forgotten begins anew");
     drop(reader);

@@ -304,6 +304,9 @@ pub trait Log: Send + Sync {
     /// The streams that it knows, so that what belongs to none that is wanted can be removed.
     fn streams(&self) -> Vec<Uid>;
 
+    /// The named readers that it knows of a stream, so that those that nobody wants can be forgotten.
+    fn readers(&self, stream: &Uid) -> Vec<String>;
+
     /// Makes what was appended and committed last as long as it can, and takes nothing more.
     async fn close(&self) {}
 }

@@ -382,6 +382,11 @@ impl Log for MemoryLog {
     fn streams(&self) -> Vec<Uid> {
         lock(&self.streams).keys().cloned().collect()
     }
+
+    fn readers(&self, stream: &Uid) -> Vec<String> {
+        let stream = lock(&self.streams).get(stream).cloned();
+        stream.map(|stream| lock(&stream.state).names.keys().cloned().collect()).unwrap_or_default()
+    }
 }
 
 struct Reader {
