@@ -1,8 +1,11 @@
-//! When a source is settled: once every pipeline of the stream is done with a record.
+//! When a source is settled: once its records are safe. On a log that lasts that is when they are appended; on any other it is
+//! when every pipeline of the stream is done with them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ferrule_model::ids::Uid;
 use tokio::sync::{Notify, watch};
 
 use crate::error::FlowError;
@@ -18,6 +21,8 @@ pub(crate) struct Slot(u32);
 #[derive(Debug)]
 pub(crate) struct Acks {
     state: Mutex<State>,
+    /// Records survive the process once they are appended, so nobody waits for the pipelines.
+    lasting: AtomicBool,
     ready: Notify,
     attached: watch::Sender<usize>,
     /// How many records are not settled.
@@ -27,6 +32,8 @@ pub(crate) struct Acks {
 #[derive(Debug, Default)]
 struct State {
     attached: u128,
+    /// Whose slots they are.
+    slots: BTreeMap<Uid, Slot>,
     /// For each slot the offset that its pipeline reads from; `None` while it is not known.
     starts: Vec<Option<u64>>,
     /// The entry of offset `base` + index; none when it is done.
@@ -50,6 +57,7 @@ impl Default for Acks {
     fn default() -> Self {
         Self {
             state: Mutex::default(),
+            lasting: AtomicBool::new(false),
             ready: Notify::new(),
             attached: watch::Sender::new(0),
             pending: watch::Sender::new(0),
@@ -72,14 +80,37 @@ impl Acks {
         self.pending.subscribe()
     }
 
-    /// A pipeline is about to read the stream: from now on no record is settled without it.
-    pub(crate) fn attach(&self) -> Result<Slot, FlowError> {
+    /// Whether records survive the process once they are appended. To be said before the first record comes.
+    pub(crate) fn set_lasting(&self, lasting: bool) {
+        self.lasting.store(lasting, Ordering::Relaxed);
+    }
+
+    /// Records are appended to a log that lasts: their tokens may be settled.
+    pub(crate) fn safe(&self, session: u64, tokens: Vec<u64>) {
         let mut state = self.lock();
+        if session == state.session {
+            state.ready.extend(tokens);
+        }
+        self.publish(state);
+    }
+
+    /// The pipelines that are waited for.
+    pub(crate) fn pipelines(&self) -> Vec<Uid> {
+        self.lock().slots.keys().cloned().collect()
+    }
+
+    /// A pipeline is about to read the stream, or reads it again: from now on no record is settled without it.
+    pub(crate) fn attach(&self, pipeline: &Uid) -> Result<Slot, FlowError> {
+        let mut state = self.lock();
+        if let Some(slot) = state.slots.get(pipeline) {
+            return Ok(*slot);
+        }
         let free = (!state.attached).trailing_zeros();
         if free as usize >= PIPELINES_PER_STREAM {
             return Err(FlowError::TooManyPipelines);
         }
         state.attached |= 1 << free;
+        state.slots.insert(pipeline.clone(), Slot(free));
         if state.starts.len() <= free as usize {
             state.starts.resize(free as usize + 1, None);
         }
@@ -105,13 +136,11 @@ impl Acks {
         self.publish(state);
     }
 
-    /// The pipeline is gone. What waits for it alone stays unsettled if it was the last one.
-    pub(crate) fn detach(&self, slot: Slot) {
+    /// The pipeline is gone for good. What waits for it alone stays unsettled if it was the last one.
+    pub(crate) fn detach(&self, pipeline: &Uid) {
         let mut state = self.lock();
+        let Some(slot) = state.slots.remove(pipeline) else { return };
         let bit = 1_u128 << slot.0;
-        if state.attached & bit == 0 {
-            return;
-        }
         state.attached &= !bit;
         state.early.retain(|(_, early)| *early != slot.0);
         if state.attached == 0 {
@@ -171,6 +200,9 @@ impl Acks {
 
     /// A pipeline is done with these records.
     pub(crate) fn done(&self, slot: Slot, offsets: impl IntoIterator<Item = u64>) {
+        if self.lasting.load(Ordering::Relaxed) {
+            return;
+        }
         let mut state = self.lock();
         for offset in offsets {
             if offset >= state.base + state.entries.len() as u64 {
@@ -246,10 +278,14 @@ impl State {
 mod tests {
     use super::*;
 
+    fn uid(number: usize) -> Uid {
+        Uid::new(format!("pipeline-{number}"))
+    }
+
     #[test]
     fn a_record_is_settled_when_every_pipeline_is_done() {
         let acks = Acks::default();
-        let (one, two) = (acks.attach().unwrap(), acks.attach().unwrap());
+        let (one, two) = (acks.attach(&uid(1)).unwrap(), acks.attach(&uid(2)).unwrap());
         acks.started(one, 0);
         acks.started(two, 0);
         acks.begin_session();
@@ -263,14 +299,14 @@ mod tests {
         assert_eq!(*acks.pending().borrow(), 2, "what is handed out counts until it is settled");
         acks.settled();
         assert_eq!(*acks.pending().borrow(), 1);
-        acks.detach(one);
+        acks.detach(&uid(1));
         assert_eq!(acks.take_ready(), [11], "a pipeline that is gone is not waited for");
     }
 
     #[test]
     fn what_is_done_before_it_is_registered_counts() {
         let acks = Acks::default();
-        let one = acks.attach().unwrap();
+        let one = acks.attach(&uid(1)).unwrap();
         acks.started(one, 0);
         acks.begin_session();
         acks.done(one, [0, 1]);
@@ -281,11 +317,11 @@ mod tests {
     #[test]
     fn a_pipeline_that_comes_later_is_waited_for_from_its_start_on() {
         let acks = Acks::default();
-        let one = acks.attach().unwrap();
+        let one = acks.attach(&uid(1)).unwrap();
         acks.started(one, 0);
         acks.begin_session();
         acks.register(1, 0, &[10]);
-        let two = acks.attach().unwrap();
+        let two = acks.attach(&uid(2)).unwrap();
         acks.register(1, 1, &[11, 12]);
         acks.done(one, [0, 1, 2]);
         assert_eq!(acks.take_ready(), [10]);
@@ -298,11 +334,11 @@ mod tests {
     #[test]
     fn without_a_pipeline_nothing_is_settled() {
         let acks = Acks::default();
-        let one = acks.attach().unwrap();
+        let one = acks.attach(&uid(1)).unwrap();
         acks.started(one, 0);
         acks.begin_session();
         acks.register(1, 0, &[10]);
-        acks.detach(one);
+        acks.detach(&uid(1));
         assert_eq!(acks.take_ready(), [0; 0]);
         assert_eq!(*acks.pending().borrow(), 0);
     }
@@ -310,7 +346,7 @@ mod tests {
     #[test]
     fn tokens_of_an_earlier_session_are_not_settled() {
         let acks = Acks::default();
-        let one = acks.attach().unwrap();
+        let one = acks.attach(&uid(1)).unwrap();
         acks.started(one, 0);
         acks.begin_session();
         acks.register(1, 0, &[10]);
@@ -325,7 +361,7 @@ mod tests {
     #[test]
     fn nothing_is_pending_for_a_session_that_is_over() {
         let acks = Acks::default();
-        let one = acks.attach().unwrap();
+        let one = acks.attach(&uid(1)).unwrap();
         acks.started(one, 0);
         acks.begin_session();
         acks.register(1, 0, &[10, 11]);
@@ -340,9 +376,24 @@ mod tests {
     #[test]
     fn slots_are_bounded_and_used_again() {
         let acks = Acks::default();
-        let slots: Vec<Slot> = (0..PIPELINES_PER_STREAM).map(|_| acks.attach().unwrap()).collect();
-        assert!(acks.attach().is_err());
-        acks.detach(slots[5]);
-        assert_eq!(acks.attach().unwrap(), slots[5]);
+        let slots: Vec<Slot> = (0..PIPELINES_PER_STREAM).map(|number| acks.attach(&uid(number)).unwrap()).collect();
+        assert!(acks.attach(&uid(PIPELINES_PER_STREAM)).is_err());
+        assert_eq!(acks.attach(&uid(7)).unwrap(), slots[7], "who is attached keeps its slot");
+        acks.detach(&uid(5));
+        assert_eq!(acks.attach(&uid(PIPELINES_PER_STREAM)).unwrap(), slots[5]);
+    }
+
+    #[test]
+    fn on_a_log_that_lasts_what_is_appended_is_settled() {
+        let acks = Acks::default();
+        acks.set_lasting(true);
+        let one = acks.attach(&uid(1)).unwrap();
+        let session = acks.begin_session();
+        acks.safe(session, vec![10, 11]);
+        assert_eq!(acks.take_ready(), [10, 11]);
+        acks.done(one, [0, 1]);
+        acks.safe(session - 1, vec![12]);
+        acks.settled();
+        assert_eq!((acks.take_ready(), *acks.pending().borrow()), (vec![], 0));
     }
 }

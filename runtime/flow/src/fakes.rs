@@ -315,7 +315,7 @@ impl Harness {
         let out = StreamPlan::new("out", "out", Direction::Egress, Fake::plan("sink", &sink, Behaviour::Sink));
         let mut pipeline = PipelinePlan::new("p", "p", "in", "out");
         pipeline.retry.backoff = BackoffPolicy { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
-        let plan = Plan { streams: vec![stream, out], pipelines: vec![pipeline] };
+        let plan = Plan { streams: vec![stream, out], pipelines: vec![pipeline], ..Plan::default() };
         Self { flow: Flow::start(options), source, sink, letters, plan }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::Batch;
-use ferrule_transport::Log;
+use ferrule_transport::{Durability, Log};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
@@ -17,7 +17,7 @@ use crate::backoff::BackoffPolicy;
 use crate::dead_letter::DeadLetters;
 use crate::error::FlowError;
 use crate::logs::LogFeed;
-use crate::pipeline::{End, Pipeline, PipelineOrder, Surroundings};
+use crate::pipeline::{Pipeline, PipelineOrder, Surroundings};
 use crate::pipeline_shared::PipelineShared;
 use crate::plan::{PipelinePlan, Plan, StreamPlan};
 use crate::session::{Keeper, Order};
@@ -138,7 +138,7 @@ impl Flow {
         };
         // Pipelines first, so that a stream's last reader is gone before it closes.
         for (_, pipeline) in &pipelines {
-            pipeline.orders.send_modify(|order| order.end = End::Removed);
+            pipeline.orders.send_modify(|order| order.end = true);
         }
         end(pipelines.into_iter().map(|(uid, pipeline)| (uid, pipeline.task))).await;
         for (_, stream) in &streams {
@@ -146,13 +146,13 @@ impl Flow {
         }
         end(streams.into_iter().map(|(uid, stream)| (uid, stream.task))).await;
         let mut state = self.state();
+        state.forget(&plan, &*self.0.options.log);
         for stream in plan.streams {
             self.0.apply_stream(&mut state, stream);
         }
         for pipeline in plan.pipelines {
             self.0.apply_pipeline(&mut state, pipeline);
         }
-        state.forget_unused(&*self.0.options.log);
         Ok(())
     }
 
@@ -263,7 +263,7 @@ impl Flow {
             (std::mem::take(&mut state.pipelines), std::mem::take(&mut state.streams))
         };
         for pipeline in pipelines.values() {
-            pipeline.orders.send_modify(|order| order.end = End::Shutdown);
+            pipeline.orders.send_modify(|order| order.end = true);
         }
         end(pipelines.into_iter().map(|(uid, pipeline)| (uid, pipeline.task))).await;
         for stream in streams.values() {
@@ -330,7 +330,11 @@ impl Inner {
 
     fn apply_stream(&self, state: &mut State, plan: StreamPlan) {
         let uid = plan.uid.clone();
-        self.options.log.configure(&uid, plan.log);
+        if plan.direction == Direction::Ingress {
+            self.options.log.configure(&uid, plan.log);
+            let durable = self.options.log.guarantees(plan.log.durability).durable;
+            state.acks(&uid).set_lasting(durable > Durability::Process);
+        }
         if let Some(stream) = state.streams.get(&uid) {
             stream.orders.send_if_modified(|order| {
                 let changed = *order.plan != plan;
@@ -369,7 +373,7 @@ impl Inner {
             return;
         }
         let shared = PipelineShared::new(plan.name.clone());
-        let order = PipelineOrder { plan: Arc::new(plan), sources, sinks, draining: false, asked: 0, end: End::No };
+        let order = PipelineOrder { plan: Arc::new(plan), sources, sinks, draining: false, asked: 0, end: false };
         let (orders, receiver) = watch::channel(order);
         let around = Surroundings {
             log: self.options.log.clone(),
@@ -409,16 +413,27 @@ impl State {
         self.streams.extract_if(|uid, stream| !stays(uid, stream)).collect()
     }
 
-    /// Trackers and logs of streams that nobody names any more.
-    fn forget_unused(&mut self, log: &dyn Log) {
-        let used = |uid: &Uid| {
-            self.streams.contains_key(uid)
-                || self.pipelines.values().any(|pipeline| pipeline.orders.borrow().plan.sources.contains(uid))
-        };
-        let unused: Vec<Uid> = self.acks.keys().filter(|uid| !used(uid)).cloned().collect();
-        for uid in unused {
-            self.acks.remove(&uid);
-            log.remove(&uid);
+    /// Streams and pipelines that are gone for good: what the log holds of them, and who waits for them.
+    fn forget(&mut self, plan: &Plan, log: &dyn Log) {
+        for (uid, acks) in &self.acks {
+            for pipeline in acks.pipelines() {
+                if !plan.reads(&pipeline, uid) {
+                    acks.detach(&pipeline);
+                    log.forget_reader(uid, pipeline.as_str());
+                }
+            }
+        }
+        self.acks.retain(|uid, _| plan.knows_stream(uid));
+        for uid in log.streams() {
+            if !plan.knows_stream(&uid) {
+                log.remove(&uid);
+                continue;
+            }
+            for name in log.readers(&uid) {
+                if !plan.reads(&Uid::new(name.as_str()), &uid) {
+                    log.forget_reader(&uid, &name);
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use ferrule_model::ids::Uid;
 use ferrule_model::record::Column;
-use ferrule_transport::{Cursor, Entries, Log, LogError, LogReader, ReaderId, StartAt};
+use ferrule_transport::{Entries, Log, LogError, LogReader, ReaderId, StartAt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -25,26 +25,12 @@ use crate::functions::{Functions, FunctionsLink, Passed};
 use crate::letters::Letters;
 use crate::lot::Lot;
 use crate::pipeline_shared::PipelineShared;
-use crate::plan::PipelinePlan;
+use crate::plan::{PipelinePlan, Start};
 use crate::progress::Progress;
 use crate::sink::{Origin, SinkLink, SinkReply};
 
 /// How long a changed pipeline tries to finish what is under way before it starts over with it.
 const TURN: Duration = Duration::from_secs(2);
-
-/// Bytes of records that one pipeline may have in hand.
-const BYTES_IN_HAND: usize = 32 << 20;
-
-/// Whether and how a pipeline ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    /// It goes on.
-    No,
-    /// It is gone for good: nobody waits for it any more.
-    Removed,
-    /// Everything stops: what is not delivered is not settled.
-    Shutdown,
-}
 
 /// What a pipeline is to do now. Level-based: only the last order counts.
 #[derive(Clone, Debug)]
@@ -58,7 +44,8 @@ pub(crate) struct PipelineOrder {
     pub(crate) draining: bool,
     /// How often draining was asked for: each time takes what is in the log then.
     pub(crate) asked: u64,
-    pub(crate) end: End,
+    /// It ends. What it has not done waits in the log until it runs again, or nobody knows it any more.
+    pub(crate) end: bool,
 }
 
 impl PipelineOrder {
@@ -189,7 +176,7 @@ impl Pipeline {
         self.rebuild().await;
         loop {
             let order = self.orders.borrow_and_update().clone();
-            if order.end != End::No {
+            if order.end {
                 break;
             }
             self.obey(order).await;
@@ -214,11 +201,6 @@ impl Pipeline {
         }
         self.hear();
         self.commit();
-        if self.orders.borrow().end == End::Removed {
-            for source in &self.sources {
-                source.acks.detach(source.slot);
-            }
-        }
         self.shared.stopped();
     }
 
@@ -280,28 +262,16 @@ impl Pipeline {
             .map(|(sink, link)| SinkSide { link: link.clone(), origin: origin(sink) })
             .collect();
         let before = std::mem::take(&mut self.sources);
-        let mut kept = Vec::new();
+        let ends: Vec<(Uid, Option<u64>)> = before.into_iter().map(|side| (side.uid, side.until)).collect();
         for (uid, acks) in plan.sources.iter().zip(&order.sources) {
-            let old = before.iter().position(|side| side.uid == *uid && Arc::ptr_eq(&side.acks, acks));
-            let resumed = old.and_then(|index| before.get(index)).map(|old| (old.slot, old.progress.cursor()));
-            let until = old.and_then(|index| before.get(index)).and_then(|old| old.until);
-            let opened = match resumed {
-                Some((slot, cursor)) => reopen(&self.around.log, uid, acks, slot, cursor).await,
-                None => attach(&self.around.log, uid, acks).await,
-            };
-            kept.extend(old);
-            match opened {
+            match attach(&self.around.log, plan, uid, acks).await {
                 Ok(side) => {
                     // One that comes while draining brings nothing.
+                    let until = ends.iter().find(|(other, _)| other == uid).and_then(|(_, until)| *until);
                     let until = order.draining.then(|| until.unwrap_or(side.reader.position()));
                     self.sources.push(SourceSide { until, ..side });
                 }
                 Err(error) => self.shared.error(format!("stream {uid} cannot be read: {error}")),
-            }
-        }
-        for (index, side) in before.iter().enumerate() {
-            if !kept.contains(&index) {
-                side.acks.detach(side.slot);
             }
         }
         let steps = self.shared.set_steps(plan);
@@ -357,8 +327,10 @@ impl Pipeline {
             Event::Entries(source, entries) => match *entries {
                 Ok(entries) => self.take(source, entries),
                 Err(error) => {
-                    if let Some(side) = self.sources.get_mut(source) {
-                        side.closed = true;
+                    let Some(side) = self.sources.get_mut(source) else { return };
+                    side.closed = true;
+                    // A stream that is gone, or that this pipeline reads no more.
+                    if error != LogError::Closed {
                         self.shared.error(format!("stream {} cannot be read: {error}", side.uid));
                     }
                 }
@@ -376,7 +348,7 @@ impl Pipeline {
     }
 
     fn read_limit(&self) -> u32 {
-        if self.bytes >= BYTES_IN_HAND {
+        if self.bytes as u64 >= self.order.plan.batch.window_bytes {
             return 0;
         }
         let batch = &self.order.plan.batch;
@@ -465,30 +437,17 @@ impl Pipeline {
     }
 }
 
-async fn attach(log: &Arc<dyn Log>, uid: &Uid, acks: &Arc<Acks>) -> Result<SourceSide, FlowError> {
-    let slot = acks.attach()?;
-    let reader = match log.reader(uid, ReaderId::Passing, StartAt::Latest).await {
-        Ok(reader) => reader,
-        Err(error) => {
-            acks.detach(slot);
-            return Err(error.into());
-        }
+/// Reads a stream from where the pipeline was when it last read it.
+async fn attach(log: &Arc<dyn Log>, plan: &PipelinePlan, uid: &Uid, acks: &Arc<Acks>) -> Result<SourceSide, FlowError> {
+    let slot = acks.attach(&plan.uid)?;
+    let start = match plan.start {
+        Start::Latest => StartAt::Latest,
+        Start::Beginning => StartAt::Oldest,
     };
+    let reader = log.reader(uid, ReaderId::Named(plan.uid.to_string()), start).await?;
     let start = reader.position();
     acks.started(slot, start);
     let progress = Progress::starting_at(start);
-    Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, until: None, closed: false })
-}
-
-async fn reopen(
-    log: &Arc<dyn Log>,
-    uid: &Uid,
-    acks: &Arc<Acks>,
-    slot: Slot,
-    cursor: Cursor,
-) -> Result<SourceSide, FlowError> {
-    let progress = Progress::starting_at(cursor.low);
-    let reader = log.reader(uid, ReaderId::Passing, StartAt::Cursor(cursor)).await?;
     Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, until: None, closed: false })
 }
 

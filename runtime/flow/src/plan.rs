@@ -1,6 +1,6 @@
 //! What should run, as inert data that can be compared. A plan is made by the control plane and never stored.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -278,6 +278,15 @@ impl PipelinePlan {
     }
 }
 
+/// What exists, whether it can run now or not: the log keeps its records and remembers how far it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Retained {
+    /// The streams.
+    pub streams: BTreeSet<Uid>,
+    /// The pipelines.
+    pub pipelines: BTreeSet<Uid>,
+}
+
 /// Everything that should run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -285,4 +294,20 @@ pub struct Plan {
     pub streams: Vec<StreamPlan>,
     /// The pipelines.
     pub pipelines: Vec<PipelinePlan>,
+    /// What exists beside these. Streams and pipelines that are in none of the three are forgotten, their records too.
+    pub retained: Retained,
+}
+
+impl Plan {
+    pub(crate) fn knows_stream(&self, uid: &Uid) -> bool {
+        self.retained.streams.contains(uid) || self.streams.iter().any(|stream| stream.uid == *uid)
+    }
+
+    /// Whether a pipeline reads a stream, now or as soon as it can run.
+    pub(crate) fn reads(&self, pipeline: &Uid, stream: &Uid) -> bool {
+        match self.pipelines.iter().find(|planned| planned.uid == *pipeline) {
+            Some(planned) => planned.sources.contains(stream),
+            None => self.retained.pipelines.contains(pipeline),
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The task of an ingress stream: from a source into the log, and settled when every pipeline is done.
+//! The task of an ingress stream: from a source into the log, and settled when its records are safe there.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -11,6 +11,7 @@ use ferrule_host::{CallError, PullLimits, Pulled};
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{Batch, NO_TIMESTAMP, RecordAddress, RecordId};
 use ferrule_transport::{AppendReceipt, Durability, Guarantees, Log, LogError};
+use futures_util::FutureExt;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -30,6 +31,12 @@ const LINGER_MS: u32 = 1;
 /// Bytes of payload kept of a record that is too large for the log.
 const KEPT_HEAD: usize = 4 << 10;
 
+/// Bytes that are gathered while an append to a log on disk is under way, so that one wait for the disk serves many calls.
+const GATHERED: u64 = 2 << 20;
+
+/// How long to wait before a log that did not answer is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Empty answers in a row, each before its time, after which a source is asked less eagerly.
 const HASTY: u32 = 16;
 
@@ -42,12 +49,20 @@ pub(crate) struct Pull {
     pub(crate) bytes: u32,
 }
 
+/// Records that came and are not in the log yet.
+struct Intake {
+    records: Batch,
+    session: u64,
+    tokens: Vec<u64>,
+    position: Option<Vec<u8>>,
+}
+
+/// An append under way.
 struct Pending {
     appending: Appending,
     session: u64,
     tokens: Vec<u64>,
     bytes: u64,
-    position: Option<Vec<u8>>,
     watched: Option<Batch>,
 }
 
@@ -62,9 +77,12 @@ pub(crate) struct Source {
     /// Tells which order to drain is obeyed: nothing is in hand that is not in the log, and nothing more is taken.
     intake: watch::Sender<u64>,
     pending: Option<Pending>,
+    /// What came while an append was under way.
+    gathered: Vec<Intake>,
     /// Records that are too large for the log, until their dead letters are stored.
     refused: Vec<(DeadLetter, u64)>,
-    position: Option<Vec<u8>>,
+    /// Whether the outside system gives again what was not taken in.
+    again: bool,
     session: u64,
 }
 
@@ -78,8 +96,21 @@ impl Source {
         pull: Pull,
         intake: watch::Sender<u64>,
     ) -> Self {
-        let (pending, refused, position) = (None, Vec::new(), None);
-        Self { uid, keeper, log, acks, dead_letters, pull, intake, pending, refused, position, session: 0 }
+        let (pending, gathered, refused) = (None, Vec::new(), Vec::new());
+        Self {
+            uid,
+            keeper,
+            log,
+            acks,
+            dead_letters,
+            pull,
+            intake,
+            pending,
+            gathered,
+            refused,
+            again: false,
+            session: 0,
+        }
     }
 
     /// On a log that does not last, a record without a reader would be lost.
@@ -116,9 +147,10 @@ impl Source {
                     std::future::pending::<()>().await;
                 }
             };
-            let idle = self.pending.is_none().then(|| (self.keeper.orders.clone(), self.intake.clone()));
+            let Some(position) = self.recall().await else { continue };
+            let idle = self.is_idle().then(|| (self.keeper.orders.clone(), self.intake.clone()));
             let opening = tokio::select! {
-                opening = self.keeper.open(self.position.clone(), unwanted) => opening,
+                opening = self.keeper.open(position, unwanted) => opening,
                 never = tell_closed(idle) => match never {},
             };
             if let Opening::Open(live) = opening
@@ -131,13 +163,43 @@ impl Source {
     }
 
     fn tell_intake(&self, order: &Order) {
-        if order.draining && self.pending.is_none() && self.refused.is_empty() {
+        if order.draining && self.is_idle() {
             self.intake.send_replace(order.asked);
+        }
+    }
+
+    /// Whether nothing is in hand that is not in the log.
+    fn is_idle(&self) -> bool {
+        self.pending.is_none() && self.gathered.is_empty() && self.refused.is_empty()
+    }
+
+    /// Where the source goes on, as the log has it; none when the order changed first.
+    async fn recall(&mut self) -> Option<Option<Vec<u8>>> {
+        match self.log.position(&self.uid).await {
+            Ok(position) => Some(position),
+            Err(error) => {
+                self.keeper.shared.error(format!("where the source goes on is not known: {error}"));
+                tokio::select! {
+                    () = tokio::time::sleep(ASK_AGAIN) => {}
+                    _ = self.keeper.orders.changed() => {}
+                }
+                None
+            }
+        }
+    }
+
+    /// The session is over: what it gave and is not in the log comes again, or is all that there will ever be of it.
+    fn forget(&mut self) {
+        if self.again {
+            // Taking them in here too would make two of each.
+            self.pending = None;
+            self.gathered.clear();
         }
     }
 
     async fn serve(&mut self, mut live: Box<Live>) -> ControlFlow<()> {
         self.session = self.acks.begin_session();
+        self.again = live.replayable;
         self.keeper.shared.set_replayable(Some(live.replayable));
         let mut attached = self.acks.attached();
         let mut hasty = 0;
@@ -165,7 +227,7 @@ impl Source {
                 close(&self.keeper.shared, live).await;
                 self.acks.end_session();
                 self.keeper.shared.set_replayable(None);
-                self.pending = None;
+                self.forget();
                 return if order.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
             }
             self.store_refused(&mut live).await;
@@ -185,7 +247,7 @@ impl Source {
         hasty: &mut u32,
     ) -> Result<(), CallError> {
         let held = order.held();
-        let full = self.pending.is_some() || !self.refused.is_empty();
+        let full = self.is_full();
         let (state, detail) = match (held, full) {
             (true, _) => (StreamState::Held, ""),
             (false, true) => (StreamState::Running, "held back: the log is full"),
@@ -218,6 +280,7 @@ impl Source {
         };
         if let Some(receipt) = appended {
             self.appended(receipt);
+            self.send();
         }
         let pulled = pulled?;
         self.keeper.shared.set_memory(live.guest.memory_bytes());
@@ -233,20 +296,29 @@ impl Source {
                     () = acks.ready() => {}
                 }
             }
-            if self.pending.is_none() && pulled.position.is_some() {
-                self.position = pulled.position;
+            if pulled.position.is_some() {
+                self.take_in(pulled);
             }
             return Ok(());
         }
         *hasty = 0;
         self.keeper.worked();
-        self.take_in(pulled).await;
+        self.take_in(pulled);
         Ok(())
     }
 
-    /// Appends what came. If the log has room this is done when it returns.
-    async fn take_in(&mut self, pulled: Pulled) {
+    /// Whether nothing more may come for now.
+    fn is_full(&self) -> bool {
+        let gathered: u64 = self.gathered.iter().map(|intake| intake.records.size() as u64).sum();
+        let limit = if self.needs_reader() { 0 } else { GATHERED };
+        !self.refused.is_empty() || (self.pending.is_some() && gathered >= limit)
+    }
+
+    /// Sets aside what is too large, and appends the rest as soon as the append before it is done.
+    fn take_in(&mut self, pulled: Pulled) {
         let Pulled { mut records, position } = pulled;
+        // Whoever knows where to go on gives again what comes after.
+        self.again |= position.is_some();
         let limit = self.guarantees().largest_record;
         let fits = |index: usize| records.record_size(index) <= limit;
         if !(0..records.len()).all(fits) {
@@ -262,24 +334,48 @@ impl Source {
         let tokens = records.tokens.to_vec();
         records.tokens = Default::default();
         records.attempts = Default::default();
-        if records.is_empty() {
-            self.position = position.or(self.position.take());
+        if records.is_empty() && position.is_none() {
             return;
         }
-        let (log, uid) = (self.log.clone(), self.uid.clone());
-        let bytes = records.size() as u64;
-        let watched = self.keeper.shared.tail.is_watched().then(|| records.clone());
-        let appending: Appending = Box::pin({
-            let position = position.clone();
-            async move { log.append(&uid, records, position).await }
-        });
-        self.pending = Some(Pending { appending, session: self.session, tokens, bytes, position, watched });
-        let receipt = tokio::select! {
-            biased;
-            receipt = append(&mut self.pending) => receipt,
-            () = std::future::ready(()) => return,
-        };
-        self.appended(receipt);
+        self.gathered.push(Intake { records, session: self.session, tokens, position });
+        self.send();
+    }
+
+    /// Appends what is gathered, unless an append is under way. If the log has room this is done when it returns.
+    fn send(&mut self) {
+        while self.pending.is_none() && !self.gathered.is_empty() {
+            // What one session gave is appended together; the newest position is that after all of it.
+            let session = self.gathered.first().map_or(0, |intake| intake.session);
+            let count = self.gathered.iter().take_while(|intake| intake.session == session).count();
+            let (mut batches, mut tokens, mut position) = (Vec::with_capacity(count), Vec::new(), None);
+            for intake in self.gathered.drain(..count) {
+                batches.push(intake.records);
+                tokens.extend(intake.tokens);
+                position = intake.position.or(position);
+            }
+            let records = match Batch::concat(&batches) {
+                Ok(records) => records,
+                Err(error) => return self.keeper.shared.error(error.to_string()),
+            };
+            let (log, uid) = (self.log.clone(), self.uid.clone());
+            let bytes = records.size() as u64;
+            let watched = self.keeper.shared.tail.is_watched().then(|| records.clone());
+            let shared = self.keeper.shared.clone();
+            let appending: Appending = Box::pin(async move {
+                loop {
+                    match log.append(&uid, records.clone(), position.clone()).await {
+                        Err(error @ LogError::Unavailable(_)) => {
+                            shared.error(format!("records are not taken in yet: {error}"));
+                            tokio::time::sleep(ASK_AGAIN).await;
+                        }
+                        answer => return answer,
+                    }
+                }
+            });
+            self.pending = Some(Pending { appending, session, tokens, bytes, watched });
+            let Some(receipt) = append(&mut self.pending).now_or_never() else { return };
+            self.appended(receipt);
+        }
     }
 
     fn appended(&mut self, receipt: Result<AppendReceipt, LogError>) {
@@ -290,11 +386,16 @@ impl Source {
             Err(error) => return self.keeper.shared.error(format!("records were not taken in: {error}")),
         };
         let count = pending.tokens.len() as u64;
-        self.acks.register(pending.session, receipt.first_offset, &pending.tokens);
-        self.keeper.shared.meter.add(count, pending.bytes);
-        if pending.position.is_some() {
-            self.position = pending.position;
+        if !receipt.taken || !self.needs_reader() {
+            // Safe in the log, or dropped and counted as the stream's policy says.
+            self.acks.safe(pending.session, pending.tokens);
+        } else {
+            self.acks.register(pending.session, receipt.first_offset, &pending.tokens);
         }
+        if !receipt.taken {
+            return;
+        }
+        self.keeper.shared.meter.add(count, pending.bytes);
         let Some(records) = pending.watched else { return };
         for (row, offset) in (receipt.first_offset..).take(records.len()).enumerate() {
             let address = RecordAddress { stream: self.uid.clone(), partition: receipt.partition, offset };
@@ -356,10 +457,7 @@ impl Source {
         self.acks.end_session();
         self.keeper.shared.set_replayable(None);
         self.refused.clear();
-        if live.replayable {
-            // They come again; taking them in here too would make two of each.
-            self.pending = None;
-        }
+        self.forget();
         ControlFlow::Continue(())
     }
 }
