@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use ferrule_flow::plan::Retained;
 use ferrule_flow::{Flow, Plan};
 use ferrule_host::Component;
 use ferrule_model::{Code, Diagnostic, Kind, Uid};
@@ -107,7 +108,9 @@ impl Runner for FlowRunner {
             checked: HashMap::new(),
             again: false,
         };
-        let mut plan = Plan::default();
+        let retained =
+            Retained { streams: wanted.existing_streams.clone(), pipelines: wanted.existing_pipelines.clone() };
+        let mut plan = Plan { retained, ..Plan::default() };
         let mut unable = HashMap::new();
         let mut usable: HashSet<&Uid> = HashSet::new();
         for stream in &wanted.streams {

@@ -91,7 +91,14 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
             }
         }
     }
-    Resolution { wanted: Wanted { streams: wanted, pipelines }, reports }
+    let existing = |kind| snapshot.of(kind).iter().map(|object| object.uid().clone()).collect();
+    let wanted = Wanted {
+        streams: wanted,
+        pipelines,
+        existing_streams: existing(Kind::Stream),
+        existing_pipelines: existing(Kind::Pipeline),
+    };
+    Resolution { wanted, reports }
 }
 
 fn blank(object: &Object) -> Report {

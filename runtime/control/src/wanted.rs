@@ -1,6 +1,6 @@
 //! What should run, as plain comparable data: components by digest, values as they reach the guest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,10 @@ pub struct Wanted {
     pub streams: Vec<WantedStream>,
     /// Pipelines, by name. Every stream that they name is among `streams`.
     pub pipelines: Vec<WantedPipeline>,
+    /// Every stream that exists, whether it can run or not: its records are kept.
+    pub existing_streams: BTreeSet<Uid>,
+    /// Every pipeline that exists, whether it can run or not: how far it is, is kept.
+    pub existing_pipelines: BTreeSet<Uid>,
 }
 
 /// The component that was chosen for a stream or step.
