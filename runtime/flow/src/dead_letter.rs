@@ -1,11 +1,72 @@
 //! Records that were given up, with the reason.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{RecordAddress, RecordId};
+
+/// Why a record was given up, as a word that stays the same from release to release.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LetterCode {
+    /// A function or sink said that it can never take it.
+    Rejected,
+    /// A guest broke, or did not come back in time, each time it was given this record alone.
+    Poison,
+    /// A guest's answer for this record alone broke the contract.
+    Malformed,
+    /// The sink asked to be given it again more often than the pipeline allows.
+    Attempts,
+    /// It was not delivered within the time that the pipeline allows.
+    Age,
+    /// The log does not take a record of its size.
+    TooLarge,
+    /// The letter was written before there were codes.
+    #[default]
+    Unknown,
+}
+
+impl LetterCode {
+    /// All of them.
+    pub const ALL: [Self; 7] =
+        [Self::Rejected, Self::Poison, Self::Malformed, Self::Attempts, Self::Age, Self::TooLarge, Self::Unknown];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rejected => "rejected",
+            Self::Poison => "poison",
+            Self::Malformed => "malformed",
+            Self::Attempts => "attempts",
+            Self::Age => "age",
+            Self::TooLarge => "too-large",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for LetterCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The text is none of the words of [`LetterCode`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no reason for a dead letter")]
+pub struct NotALetterCode(String);
+
+impl FromStr for LetterCode {
+    type Err = NotALetterCode;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|code| code.as_str() == text).ok_or_else(|| NotALetterCode(text.to_owned()))
+    }
+}
 
 /// A record that was given up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +85,9 @@ pub struct DeadLetter {
     pub step: String,
     /// The digest of the component there; empty if none was involved.
     pub component: String,
-    /// Why.
+    /// Why, as a stable word.
+    pub code: LetterCode,
+    /// Why, in words.
     pub reason: String,
     /// How often it was offered.
     pub attempts: u32,

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::backoff::{Backoff, BackoffPolicy, Jitter};
+use crate::dead_letter::LetterCode;
 use crate::guest::{Guest, Remedy, interruptible, remedy};
 use crate::lot::Lot;
 use crate::plan::{PipelinePlan, StepPlan};
@@ -29,7 +30,7 @@ pub(crate) struct Exit {
 pub(crate) struct Refused {
     pub(crate) step: usize,
     pub(crate) lot: Lot,
-    pub(crate) reasons: Vec<String>,
+    pub(crate) reasons: Vec<(LetterCode, String)>,
 }
 
 /// What became of a batch.
@@ -170,7 +171,8 @@ impl Functions {
     }
 }
 
-type Part = (Range<usize>, Transformed);
+/// Rows, what became of them, and why those were given up that are rejected.
+type Part = (Range<usize>, Transformed, LetterCode);
 
 impl Step {
     /// The guest, opened if need be, however long it takes.
@@ -226,7 +228,7 @@ impl Step {
                     self.backoff.reset();
                     self.shared.set_memory(guest.memory_bytes());
                     self.shared.meter.add(slice.len() as u64, slice.size() as u64);
-                    parts.push((range, transformed));
+                    parts.push((range, transformed, LetterCode::Rejected));
                     continue;
                 }
                 Err(_) if cancel.is_cancelled() => return Err(Cancelled),
@@ -241,7 +243,7 @@ impl Step {
             match range.len() {
                 _ if !about_records => open.push((range, failures)),
                 1 if failures == 0 => open.push((range, 1)),
-                1 => parts.push((range, poisonous(&error))),
+                1 => parts.push(poisonous(range, &error)),
                 length => {
                     let middle = range.start + length / 2;
                     open.push((middle..range.end, failures + 1));
@@ -263,7 +265,7 @@ impl Step {
         let mut outputs = Vec::with_capacity(parts.len());
         let mut routes: Vec<u16> = Vec::new();
         let whole = parts.len() == 1;
-        for (range, transformed) in parts {
+        for (range, transformed, code) in parts {
             let rows: Vec<u32> = (range.start as u32..range.end as u32).collect();
             let selected;
             let part = if whole {
@@ -274,7 +276,7 @@ impl Step {
             };
             if !transformed.rejected.is_empty() {
                 let rows: Vec<u32> = transformed.rejected.iter().map(|rejection| rejection.record_ref as u32).collect();
-                let reasons = transformed.rejected.iter().map(|rejection| rejection.reason.clone()).collect();
+                let reasons = transformed.rejected.iter().map(|rejection| (code, rejection.reason.clone())).collect();
                 passed.refused.push(Refused { step: index, lot: part.select(&rows)?, reasons });
             }
             routes.extend((0..transformed.len()).map(|output| transformed.route(output)));
@@ -317,9 +319,14 @@ impl Step {
     }
 }
 
-fn poisonous(error: &CallError) -> Transformed {
+fn poisonous(row: Range<usize>, error: &CallError) -> Part {
+    let code = match error {
+        CallError::Malformed { .. } => LetterCode::Malformed,
+        _ => LetterCode::Poison,
+    };
     let reason = format!("poisonous: the function fails each time it is given this record alone: {error}");
-    Transformed { rejected: vec![Rejection { record_ref: 0, reason }], ..Transformed::default() }
+    let rejected = Transformed { rejected: vec![Rejection { record_ref: 0, reason }], ..Transformed::default() };
+    (row, rejected, code)
 }
 
 /// Opens a session of a function.

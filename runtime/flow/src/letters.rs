@@ -9,7 +9,7 @@ use ferrule_model::record::{Batch, NO_TIMESTAMP, RecordAddress, RecordId};
 use tokio::time::Instant;
 
 use crate::backoff::{Backoff, BackoffPolicy, Jitter};
-use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::dead_letter::{DeadLetter, DeadLetters, LetterCode};
 use crate::pipeline_shared::PipelineShared;
 use crate::shared::now_ms;
 
@@ -50,6 +50,7 @@ impl Letters {
             pipeline_name: String::new(),
             step: String::new(),
             component: String::new(),
+            code: LetterCode::default(),
             reason: String::new(),
             attempts: 0,
             time_ms: now_ms(),

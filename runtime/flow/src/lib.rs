@@ -31,7 +31,7 @@ mod tail;
 mod trial;
 
 pub use acks::PIPELINES_PER_STREAM;
-pub use dead_letter::{DeadLetter, DeadLetters, MemoryDeadLetters};
+pub use dead_letter::{DeadLetter, DeadLetters, LetterCode, MemoryDeadLetters, NotALetterCode};
 pub use error::FlowError;
 pub use flow::{Flow, FlowOptions};
 pub use logs::{LogFeed, LogLine};

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::acks::Acks;
-use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::dead_letter::{DeadLetter, DeadLetters, LetterCode};
 use crate::guest::interruptible;
 use crate::session::{Change, Keeper, Live, Opening, Order, close};
 use crate::shared::now_ms;
@@ -426,6 +426,7 @@ impl Source {
             pipeline_name: self.keeper.shared.name().to_owned(),
             step: self.keeper.shared.name().to_owned(),
             component: self.keeper.orders.borrow().plan.guest.component.artifact().digest().to_owned(),
+            code: LetterCode::TooLarge,
             reason: format!("the record has {} bytes, and the log takes {limit} at most", record.size()),
             attempts: 0,
             time_ms: now_ms(),

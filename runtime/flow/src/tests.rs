@@ -10,7 +10,7 @@ use ferrule_transport::Bounds;
 
 use crate::fakes::{Behaviour, Fake, Harness, World, guest_error, numbers, trap};
 use crate::plan::OnError;
-use crate::{FlowError, StreamState, TailTarget};
+use crate::{FlowError, LetterCode, StreamState, TailTarget};
 
 fn set(delivered: &[String]) -> std::collections::BTreeSet<String> {
     delivered.iter().cloned().collect()
@@ -110,6 +110,7 @@ async fn what_is_rejected_is_settled_once_its_letter_is_stored() {
     assert_eq!(letters.len(), 1);
     assert_eq!((&*letters[0].payload, &*letters[0].key), (&b"7"[..], &b"k2"[..]));
     assert_eq!((letters[0].reason.as_str(), letters[0].attempts), ("scripted", 1));
+    assert_eq!(letters[0].code, LetterCode::Rejected);
     assert_eq!(letters[0].address.as_ref().unwrap().offset, 7);
     assert_eq!((letters[0].step.as_str(), letters[0].component.as_str()), ("out", "sink"));
     let pipeline = harness.pipeline();
@@ -137,6 +138,7 @@ async fn a_limit_of_attempts_gives_up() {
     harness.publish(5);
     harness.until_settled(5).await;
     assert_eq!(harness.letters.letters()[0].reason, "gave up after 3 attempts: busy");
+    assert_eq!(harness.letters.letters()[0].code, LetterCode::Attempts);
     assert_eq!(harness.letters.letters()[0].attempts, 3);
 }
 
@@ -288,6 +290,7 @@ async fn a_record_that_breaks_a_function_is_found_and_rejected() {
     let mut letters: Vec<_> = harness.letters.letters().iter().map(|letter| letter.payload.to_vec()).collect();
     letters.sort();
     assert_eq!(letters, [&b"250"[..], &b"5"[..]]);
+    assert!(harness.letters.letters().iter().all(|letter| letter.code == LetterCode::Poison));
     let delivered = harness.sink.delivered();
     assert_eq!(delivered.len(), 298);
     assert!(keys_in_order(&delivered));

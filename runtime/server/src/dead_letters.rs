@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use ferrule_flow::{DeadLetter, DeadLetters};
+use ferrule_flow::{DeadLetter, DeadLetters, LetterCode};
 use ferrule_model::Uid;
 use ferrule_model::record::RecordAddress;
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,9 @@ struct Head {
     pipeline_name: String,
     step: String,
     component: String,
+    /// Absent in letters that were written before there were codes.
+    #[serde(default)]
+    code: Option<String>,
     reason: String,
     attempts: u32,
     time_ms: i64,
@@ -201,6 +204,7 @@ fn encode(letter: &DeadLetter, bytes: &mut Vec<u8>) -> io::Result<()> {
         pipeline_name: letter.pipeline_name.clone(),
         step: letter.step.clone(),
         component: letter.component.clone(),
+        code: Some(letter.code.to_string()),
         reason: letter.reason.clone(),
         attempts: letter.attempts,
         time_ms: letter.time_ms,
@@ -251,6 +255,7 @@ fn decode(body: &[u8]) -> io::Result<DeadLetter> {
         pipeline_name: head.pipeline_name,
         step: head.step,
         component: head.component,
+        code: head.code.and_then(|code| code.parse().ok()).unwrap_or_default(),
         reason: head.reason,
         attempts: head.attempts,
         time_ms: head.time_ms,
@@ -318,6 +323,7 @@ mod tests {
             pipeline_name: "p".to_owned(),
             step: "sink".to_owned(),
             component: "sha256:0".to_owned(),
+            code: LetterCode::Rejected,
             reason: "not JSON".to_owned(),
             attempts: 3,
             time_ms: 1,

@@ -18,6 +18,7 @@ use isolation::Isolation;
 use lanes::{LaneKey, Lanes};
 
 use crate::backoff::{BackoffPolicy, Jitter};
+use crate::dead_letter::LetterCode;
 
 /// What delivery may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,9 @@ pub enum Verdict {
     Delivered,
     /// It is not offered again.
     GivenUp {
-        /// Why.
+        /// Why, as a stable word.
+        code: LetterCode,
+        /// Why, in words.
         reason: String,
     },
 }
@@ -328,20 +331,21 @@ impl Delivery {
         }
         let (verdict, lane) = match outcome {
             Outcome::Delivered => (Verdict::Delivered, entry.lane),
-            Outcome::Rejected { reason } => (Verdict::GivenUp { reason }, entry.lane),
+            Outcome::Rejected { reason } => (Verdict::GivenUp { code: LetterCode::Rejected, reason }, entry.lane),
             Outcome::Retry { after, reason } => {
                 entry.retries += 1;
                 let given_up = match (self.policy.attempts, self.policy.age) {
                     (Some(limit), _) if entry.retries >= limit => {
-                        Some(format!("gave up after {} attempts: {reason}", entry.retries))
+                        let text = format!("gave up after {} attempts: {reason}", entry.retries);
+                        Some((LetterCode::Attempts, text))
                     }
                     (_, Some(age)) if now >= entry.offered + age => {
-                        Some(format!("gave up after {} s: {reason}", age.as_secs_f64()))
+                        Some((LetterCode::Age, format!("gave up after {} s: {reason}", age.as_secs_f64())))
                     }
                     _ => None,
                 };
                 match given_up {
-                    Some(reason) => (Verdict::GivenUp { reason }, entry.lane),
+                    Some((code, reason)) => (Verdict::GivenUp { code, reason }, entry.lane),
                     None => {
                         let wait = after.unwrap_or_else(|| self.policy.backoff.wait(entry.retries, self.jitter.roll()));
                         entry.state = State::Waiting;
@@ -383,7 +387,7 @@ impl Delivery {
             target.lanes.done(lane, id);
         }
         let reason = "poisonous: the sink breaks each time it is given this record alone".to_owned();
-        self.finish(id, Verdict::GivenUp { reason }).into_iter().collect()
+        self.finish(id, Verdict::GivenUp { code: LetterCode::Poison, reason }).into_iter().collect()
     }
 
     /// The record that crashes the sink, once it is known.
@@ -425,7 +429,8 @@ impl Delivery {
                 }
                 target.lanes.done(lane, id);
             }
-            done.extend(self.finish(id, Verdict::GivenUp { reason: reason.clone() }));
+            let verdict = Verdict::GivenUp { code: LetterCode::Age, reason: reason.clone() };
+            done.extend(self.finish(id, verdict));
         }
         done
     }

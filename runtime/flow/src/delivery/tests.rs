@@ -112,7 +112,8 @@ fn limits_of_attempts_and_age_give_up() {
     assert_eq!(bounded.outcome(MS, 0, retry(1)), None);
     assert_eq!(write(&mut bounded, MS * 2), [0]);
     let done = bounded.outcome(MS * 2, 0, retry(1)).unwrap();
-    assert_eq!(done.verdict, Verdict::GivenUp { reason: "gave up after 2 attempts: busy".into() });
+    let reason = "gave up after 2 attempts: busy".into();
+    assert_eq!(done.verdict, Verdict::GivenUp { code: LetterCode::Attempts, reason });
     assert_eq!((done.attempts, bounded.open()), (2, 0));
 
     let mut aged = delivery(Policy { age: Some(MS * 20), ..policy() });

@@ -7,6 +7,7 @@ use ferrule_model::component::Columns;
 use ferrule_model::record::{Batch, BatchError, Column, RecordAddress, RecordId};
 
 use super::{Held, Output, Pipeline, Taken};
+use crate::dead_letter::LetterCode;
 use crate::delivery::{Done, Outcome, Verdict};
 use crate::functions::Passed;
 use crate::letters::Burden;
@@ -37,9 +38,9 @@ impl Pipeline {
             let name = self.order.plan.steps.get(refused.step).map(|step| (step.name.clone(), digest(step)));
             let (step, component) = name.unwrap_or_default();
             let held = Arc::new(Held { lot: refused.lot, taken: taken.clone() });
-            for (row, reason) in (0..).zip(refused.reasons) {
+            for (row, why) in (0..).zip(refused.reasons) {
                 self.burden(&held, row, &mut named);
-                self.give_up(&held, row, &step, &component, reason, 1);
+                self.give_up(&held, row, &step, &component, why, 1);
             }
         }
         let filtered = named.iter().filter(|named| !**named).count();
@@ -122,11 +123,11 @@ impl Pipeline {
                 let offsets = self.offsets(&output.held, output.row);
                 self.relieve(&Burden { source: output.held.taken.source, offsets });
             }
-            Verdict::GivenUp { reason } => {
+            Verdict::GivenUp { code, reason } => {
                 let link = self.sinks.get(done.sink).and_then(|side| side.link.as_ref());
                 let (name, digest) =
                     link.map(|link| (link.name.to_string(), link.digest.to_string())).unwrap_or_default();
-                self.give_up(&output.held, output.row, &name, &digest, reason, done.attempts);
+                self.give_up(&output.held, output.row, &name, &digest, (code, reason), done.attempts);
             }
         }
     }
@@ -135,7 +136,15 @@ impl Pipeline {
         held.lot.roots(row).map(|root| held.taken.first_offset + u64::from(root)).collect()
     }
 
-    fn give_up(&mut self, held: &Held, row: u32, step: &str, component: &str, reason: String, attempts: u32) {
+    fn give_up(
+        &mut self,
+        held: &Held,
+        row: u32,
+        step: &str,
+        component: &str,
+        (code, reason): (LetterCode, String),
+        attempts: u32,
+    ) {
         let burden = Burden { source: held.taken.source, offsets: self.offsets(held, row) };
         if self.order.plan.on_error == OnError::Drop {
             self.shared.dropped(1);
@@ -152,6 +161,7 @@ impl Pipeline {
             letter.pipeline_name.clone_from(&plan.name);
             step.clone_into(&mut letter.step);
             component.clone_into(&mut letter.component);
+            letter.code = code;
             letter.reason = reason;
             letter.attempts = attempts;
         });
