@@ -28,6 +28,10 @@ fmt:
 bench NAME="hop":
     cargo xtask bench {{NAME}}
 
+# Kill the runtime at random moments, and prove that nothing is lost.
+crash *ARGS:
+    cargo xtask crash {{ARGS}}
+
 # Build the scaffold and a guest with cargo-component; register and run what it built.
 interop:
     cargo xtask interop

@@ -48,6 +48,11 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     ("ferrule-demo", &[], "a sample uses the platform from outside"),
     ("ferrule-suites", &[], "the suites see the platform from outside"),
+    (
+        "ferrule-crash",
+        &[],
+        "the oracle of the crash runs judges from outside, so it shares no code with what it judges",
+    ),
     ("ferrule-bench", &["ferrule-model", "ferrule-host"], "the hop benchmark measures the boundary and nothing else"),
     ("xtask", &[], "the project's commands must work before anything else compiles"),
 ];

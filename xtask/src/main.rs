@@ -1,6 +1,7 @@
 //! Every command of the project, for a machine that has only cargo: `cargo xtask COMMAND`.
 
 mod arrows;
+mod crash;
 mod guests;
 mod lint;
 mod process;
@@ -16,6 +17,8 @@ cargo xtask COMMAND
   test [FILTER]                set up and run every test
   guests                       build all guests (target/guests, target/test-guests); only what changed
   bench hop                    nanoseconds per record through one function
+  crash [--kills N] [--seed S] [--scenario NAME] [--fault]
+                               kill -9 the runtime at random moments and prove that nothing is lost; --help tells more
   lint                         formatting, clippy, rustdoc, licences and bans
   interop                      build the scaffold and a guest with cargo-component; register and run what it built
   setup                        only install what is missing (wasm targets; Mosquitto where the machine lets us)
@@ -45,6 +48,7 @@ fn main() -> Result<()> {
             }
             _ => bail!("which benchmark? There is: hop"),
         },
+        "crash" => crash::run(&rest),
         "lint" => lint::all(),
         "interop" => tests::cargo_component(),
         "setup" => {

@@ -303,6 +303,9 @@ impl Source {
         }
         *hasty = 0;
         self.keeper.worked();
+        // The deliberate fault that the crash runs must catch: the upstream forgets what the log does not have yet.
+        #[cfg(feature = "fault-settle-early")]
+        live.guest.settle(&pulled.records.tokens.to_vec()).await?;
         self.take_in(pulled);
         Ok(())
     }
