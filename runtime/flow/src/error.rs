@@ -22,6 +22,22 @@ pub enum FlowError {
         /// The steps that there are.
         steps: String,
     },
+    /// A paused pipeline takes nothing, replays neither.
+    #[error("the pipeline `{0}` is paused; resume it first")]
+    Paused(String),
+    /// What was asked for was not finished: the pipeline changed or stopped.
+    #[error("the pipeline changed or stopped before this was done; ask again")]
+    Interrupted,
+    /// Nothing can be read again.
+    #[error(
+        "the log `{log}` keeps the records of stream `{stream}` only until they are read, so there is nothing to go back to"
+    )]
+    NotReplayable {
+        /// The log's name.
+        log: &'static str,
+        /// The stream.
+        stream: Uid,
+    },
     /// One stream cannot feed more.
     #[error("a stream feeds at most {} pipelines", crate::PIPELINES_PER_STREAM)]
     TooManyPipelines,

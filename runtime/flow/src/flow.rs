@@ -9,17 +9,18 @@ use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::Batch;
 use ferrule_transport::{Durability, Log};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::acks::Acks;
 use crate::backoff::BackoffPolicy;
-use crate::dead_letter::DeadLetters;
+use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::error::FlowError;
 use crate::logs::LogFeed;
 use crate::pipeline::{Pipeline, PipelineOrder, Surroundings};
 use crate::pipeline_shared::PipelineShared;
 use crate::plan::{PipelinePlan, Plan, StreamPlan};
+use crate::replay::{Replayed, Request, RewindTo};
 use crate::session::{Keeper, Order};
 use crate::shared::Shared;
 use crate::sink::{Sink, SinkLink};
@@ -93,6 +94,7 @@ enum Way {
 
 struct PipelineHandle {
     orders: watch::Sender<PipelineOrder>,
+    requests: mpsc::UnboundedSender<Request>,
     shared: Arc<PipelineShared>,
     task: JoinHandle<()>,
 }
@@ -204,6 +206,27 @@ impl Flow {
     /// As [`Flow::trial`], for a pipeline that does not run here.
     pub async fn trial_of(&self, plan: &PipelinePlan, records: Batch) -> Vec<TrialStep> {
         trial::run(plan, records).await
+    }
+
+    /// Offers dead letters to their pipeline again, each at the step or sink where it was given up and with its own id. Says,
+    /// in their order, what became of each, once that is known of all. After an error nothing is known to be done; to ask
+    /// again is safe: what was delivered is then delivered once more, with the same id.
+    pub async fn replay(&self, pipeline: &Uid, letters: Vec<DeadLetter>) -> Result<Vec<Replayed>, FlowError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(pipeline, Request::Replay(letters, answer))?;
+        answered.await.unwrap_or(Err(FlowError::Interrupted))
+    }
+
+    /// Has a pipeline read its streams again from somewhere else; what it has in hand is forgotten. Says from which offset it
+    /// reads each stream.
+    pub async fn rewind(&self, pipeline: &Uid, to: RewindTo) -> Result<Vec<(Uid, u64)>, FlowError> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(pipeline, Request::Rewind(to, answer))?;
+        answered.await.unwrap_or(Err(FlowError::Interrupted))
+    }
+
+    fn ask(&self, pipeline: &Uid, request: Request) -> Result<(), FlowError> {
+        self.state().pipeline(pipeline)?.requests.send(request).map_err(|_| FlowError::Interrupted)
     }
 
     /// Stops intake and waits until what was taken in is done. A stream then takes nothing, and a pipeline no more from its log,
@@ -380,8 +403,9 @@ impl Inner {
             dead_letters: self.options.dead_letters.clone(),
             restart: self.options.restart.clone(),
         };
-        let task = tokio::spawn(Pipeline::new(receiver, around, shared.clone()).run());
-        state.pipelines.insert(uid, PipelineHandle { orders, shared, task });
+        let (requests, asked) = mpsc::unbounded_channel();
+        let task = tokio::spawn(Pipeline::new(receiver, around, shared.clone(), asked).run());
+        state.pipelines.insert(uid, PipelineHandle { orders, requests, shared, task });
     }
 }
 

@@ -1,11 +1,12 @@
 //! The task that takes batches through the functions of one pipeline.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
 use std::sync::Arc;
 
 use ferrule_host::{CallError, Observer, Session};
 use ferrule_model::component::Direction;
-use ferrule_model::record::{Batch, Rejection, Transformed};
+use ferrule_model::record::{Batch, BatchError, Rejection, Transformed};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +47,7 @@ pub(crate) struct Cancelled;
 
 /// The functions of a pipeline, as its task reaches them.
 pub(crate) struct FunctionsLink {
-    batches: mpsc::Sender<Lot>,
+    batches: mpsc::Sender<(usize, Lot)>,
     results: mpsc::Receiver<Result<Passed, String>>,
     cancel: CancellationToken,
     task: tokio::task::JoinHandle<()>,
@@ -61,9 +62,9 @@ impl FunctionsLink {
         Self { batches, results, cancel, task }
     }
 
-    /// Hands over a batch; at most one is under way.
-    pub(crate) fn offer(&self, lot: Lot) -> bool {
-        self.batches.try_send(lot).is_ok()
+    /// Hands over a batch that begins at step `from`; at most one is under way.
+    pub(crate) fn offer(&self, from: usize, lot: Lot) -> bool {
+        self.batches.try_send((from, lot)).is_ok()
     }
 
     /// What became of the batch; none when the functions have ended.
@@ -83,13 +84,20 @@ impl FunctionsLink {
 
 /// One function of the chain.
 struct Step {
-    plan: StepPlan,
+    shared: Arc<Shared>,
+    /// What runs it, side by side; the records of one key always go to the same one. Between batches none is missing.
+    instances: Vec<Instance>,
+    /// For each route of the function the sink that it leads to; none: on to the next step.
+    routes: Vec<Option<usize>>,
+}
+
+/// One instance of a function.
+struct Instance {
+    plan: Arc<StepPlan>,
     name: String,
     shared: Arc<Shared>,
     guest: Option<Box<dyn Guest>>,
     backoff: Backoff,
-    /// For each route of the function the sink that it leads to; none: on to the next step.
-    routes: Vec<Option<usize>>,
 }
 
 /// The functions of one pipeline.
@@ -105,28 +113,38 @@ impl Functions {
             let description = step.guest.component.artifact().description();
             let sink =
                 |route: &String| plan.routes.get(route).and_then(|uid| sinks.iter().position(|sink| sink == uid));
-            let name = shared.name().to_owned();
+            let plan = Arc::new(step.clone());
+            let instance = |number: u32| {
+                let name = match step.parallelism {
+                    0 | 1 => shared.name().to_owned(),
+                    _ => format!("{}#{number}", shared.name()),
+                };
+                Instance {
+                    plan: plan.clone(),
+                    backoff: Backoff::new(backoff.clone(), Jitter::for_name(&name)),
+                    name,
+                    shared: shared.clone(),
+                    guest: None,
+                }
+            };
             Step {
                 routes: description.routes.iter().map(sink).collect(),
-                plan: step.clone(),
-                backoff: Backoff::new(backoff.clone(), Jitter::for_name(&name)),
-                name,
+                instances: (0..step.parallelism.max(1)).map(instance).collect(),
                 shared: shared.clone(),
-                guest: None,
             }
         };
         Self { steps: plan.steps.iter().zip(shared).map(step).collect(), cancel: CancellationToken::new() }
     }
 
-    async fn run(mut self, mut inputs: mpsc::Receiver<Lot>, outputs: mpsc::Sender<Result<Passed, String>>) {
+    async fn run(mut self, mut inputs: mpsc::Receiver<(usize, Lot)>, outputs: mpsc::Sender<Result<Passed, String>>) {
         let cancel = self.cancel.clone();
         let opened = self.open_all().await;
         if opened.is_ok() {
-            while let Some(lot) = tokio::select! {
-                lot = inputs.recv() => lot,
+            while let Some((from, lot)) = tokio::select! {
+                batch = inputs.recv() => batch,
                 () = cancel.cancelled() => None,
             } {
-                let passed = match self.pass(lot).await {
+                let passed = match self.pass(from, lot).await {
                     Ok(passed) => passed,
                     Err(Cancelled) => break,
                 };
@@ -136,7 +154,9 @@ impl Functions {
             }
         }
         for step in &mut self.steps {
-            step.close().await;
+            for instance in &mut step.instances {
+                instance.close().await;
+            }
             step.shared.set_state(StreamState::Stopped, "");
         }
     }
@@ -144,22 +164,28 @@ impl Functions {
     /// Opens the functions before the first record comes, so that what is wrong shows at once.
     async fn open_all(&mut self) -> Result<(), Cancelled> {
         let cancel = self.cancel.clone();
-        for step in &mut self.steps {
-            step.ready(&cancel).await?;
+        for instance in self.steps.iter_mut().flat_map(|step| &mut step.instances) {
+            instance.ready(&cancel).await?;
         }
         Ok(())
     }
 
-    async fn pass(&mut self, lot: Lot) -> Result<Result<Passed, String>, Cancelled> {
+    async fn pass(&mut self, from: usize, lot: Lot) -> Result<Result<Passed, String>, Cancelled> {
         let cancel = self.cancel.clone();
         let mut passed = Passed::default();
         let mut lot = lot;
-        for (index, step) in self.steps.iter_mut().enumerate() {
+        for (index, step) in self.steps.iter_mut().enumerate().skip(from) {
             if lot.is_empty() {
                 break;
             }
-            let parts = step.apply(&lot.records, &cancel).await?;
-            match step.distribute(index, &lot, parts, &mut passed) {
+            let passed_step = match step.instances.as_mut_slice() {
+                [only] => {
+                    let parts = only.apply(&lot.records, &cancel).await?;
+                    step.distribute(index, &lot, parts, &mut passed)
+                }
+                _ => step.apply_side_by_side(index, &lot, &cancel, &mut passed).await?,
+            };
+            match passed_step {
                 Ok(rest) => lot = rest,
                 Err(error) => return Ok(Err(error.to_string())),
             }
@@ -175,6 +201,116 @@ impl Functions {
 type Part = (Range<usize>, Transformed, LetterCode);
 
 impl Step {
+    /// Takes a batch through all instances at once, each with the records of its keys.
+    async fn apply_side_by_side(
+        &mut self,
+        index: usize,
+        lot: &Lot,
+        cancel: &CancellationToken,
+        passed: &mut Passed,
+    ) -> Result<Result<Lot, BatchError>, Cancelled> {
+        let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.instances.len()];
+        for row in 0..lot.len() {
+            let lane = lane(lot.records.key.get(row), rows.len());
+            if let Some(share) = rows.get_mut(lane) {
+                share.push(row as u32);
+            }
+        }
+        let shares: Vec<Lot> = match rows.iter().map(|rows| lot.select(rows)).collect() {
+            Ok(shares) => shares,
+            Err(error) => return Ok(Err(error)),
+        };
+        let tasks: Vec<_> = self
+            .instances
+            .drain(..)
+            .zip(&shares)
+            .map(|(mut instance, share)| {
+                let (records, cancel) = (share.records.clone(), cancel.clone());
+                tokio::spawn(async move {
+                    let parts =
+                        if records.is_empty() { Ok(Vec::new()) } else { instance.apply(&records, &cancel).await };
+                    (instance, parts)
+                })
+            })
+            .collect();
+        let mut answers = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            // A task ends early only with the runtime.
+            let (instance, parts) = task.await.map_err(|_| Cancelled)?;
+            self.instances.push(instance);
+            answers.push(parts);
+        }
+        let mut rest = Vec::with_capacity(answers.len());
+        for (share, parts) in shares.iter().zip(answers) {
+            let parts = parts?;
+            if parts.is_empty() {
+                continue;
+            }
+            match self.distribute(index, share, parts, passed) {
+                Ok(lot) => rest.push(lot),
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Lot::concat(&rest))
+    }
+
+    /// Sends the outputs of the step where their routes lead; gives back those that go on.
+    fn distribute(&self, index: usize, input: &Lot, parts: Vec<Part>, passed: &mut Passed) -> Result<Lot, BatchError> {
+        let mut outputs = Vec::with_capacity(parts.len());
+        let mut routes: Vec<u16> = Vec::new();
+        let whole = parts.len() == 1;
+        for (range, transformed, code) in parts {
+            let rows: Vec<u32> = (range.start as u32..range.end as u32).collect();
+            let selected;
+            let part = if whole {
+                input
+            } else {
+                selected = input.select(&rows)?;
+                &selected
+            };
+            if !transformed.rejected.is_empty() {
+                let rows: Vec<u32> = transformed.rejected.iter().map(|rejection| rejection.record_ref as u32).collect();
+                let reasons = transformed.rejected.iter().map(|rejection| (code, rejection.reason.clone())).collect();
+                passed.refused.push(Refused { step: index, lot: part.select(&rows)?, reasons });
+            }
+            routes.extend((0..transformed.len()).map(|output| transformed.route(output)));
+            outputs.push(part.transform(&transformed)?);
+        }
+        let output = Lot::concat(&outputs)?;
+        if self.shared.tail.is_watched() {
+            for row in 0..output.len() {
+                self.shared.tail.send(&output.records, row, || (None, None));
+            }
+        }
+        let sink = |route: &u16| self.routes.get(usize::from(*route)).copied().flatten();
+        if routes.iter().all(|route| sink(route).is_none()) {
+            return Ok(output);
+        }
+        let mut rest = Vec::new();
+        let mut exits: Vec<(usize, Vec<u32>)> = Vec::new();
+        for (row, route) in (0..).zip(&routes) {
+            match sink(route) {
+                None => rest.push(row),
+                Some(sink) => match exits.iter_mut().find(|(other, _)| *other == sink) {
+                    Some((_, rows)) => rows.push(row),
+                    None => exits.push((sink, vec![row])),
+                },
+            }
+        }
+        for (sink, rows) in exits {
+            passed.exits.push(Exit { sink, lot: output.select(&rows)? });
+        }
+        output.select(&rest)
+    }
+}
+
+/// Which of `lanes` takes the records of a key.
+fn lane(key: &[u8], lanes: usize) -> usize {
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+    usize::try_from(hash % (lanes.max(1) as u64)).unwrap_or_default()
+}
+
+impl Instance {
     /// The guest, opened if need be, however long it takes.
     async fn ready(&mut self, cancel: &CancellationToken) -> Result<(), Cancelled> {
         while self.guest.is_none() {
@@ -252,61 +388,6 @@ impl Step {
             }
         }
         Ok(parts)
-    }
-
-    /// Sends the outputs of the step where their routes lead; gives back those that go on.
-    fn distribute(
-        &self,
-        index: usize,
-        input: &Lot,
-        parts: Vec<Part>,
-        passed: &mut Passed,
-    ) -> Result<Lot, ferrule_model::record::BatchError> {
-        let mut outputs = Vec::with_capacity(parts.len());
-        let mut routes: Vec<u16> = Vec::new();
-        let whole = parts.len() == 1;
-        for (range, transformed, code) in parts {
-            let rows: Vec<u32> = (range.start as u32..range.end as u32).collect();
-            let selected;
-            let part = if whole {
-                input
-            } else {
-                selected = input.select(&rows)?;
-                &selected
-            };
-            if !transformed.rejected.is_empty() {
-                let rows: Vec<u32> = transformed.rejected.iter().map(|rejection| rejection.record_ref as u32).collect();
-                let reasons = transformed.rejected.iter().map(|rejection| (code, rejection.reason.clone())).collect();
-                passed.refused.push(Refused { step: index, lot: part.select(&rows)?, reasons });
-            }
-            routes.extend((0..transformed.len()).map(|output| transformed.route(output)));
-            outputs.push(part.transform(&transformed)?);
-        }
-        let output = Lot::concat(&outputs)?;
-        if self.shared.tail.is_watched() {
-            for row in 0..output.len() {
-                self.shared.tail.send(&output.records, row, || (None, None));
-            }
-        }
-        let sink = |route: &u16| self.routes.get(usize::from(*route)).copied().flatten();
-        if routes.iter().all(|route| sink(route).is_none()) {
-            return Ok(output);
-        }
-        let mut rest = Vec::new();
-        let mut exits: Vec<(usize, Vec<u32>)> = Vec::new();
-        for (row, route) in (0..).zip(&routes) {
-            match sink(route) {
-                None => rest.push(row),
-                Some(sink) => match exits.iter_mut().find(|(other, _)| *other == sink) {
-                    Some((_, rows)) => rows.push(row),
-                    None => exits.push((sink, vec![row])),
-                },
-            }
-        }
-        for (sink, rows) in exits {
-            passed.exits.push(Exit { sink, lot: output.select(&rows)? });
-        }
-        output.select(&rest)
     }
 
     async fn close(&mut self) {

@@ -10,13 +10,14 @@ use tokio::time::Instant;
 
 use crate::backoff::{Backoff, BackoffPolicy, Jitter};
 use crate::dead_letter::{DeadLetter, DeadLetters, LetterCode};
+use crate::pipeline::From;
 use crate::pipeline_shared::PipelineShared;
 use crate::shared::now_ms;
 
 /// Inputs that are done once a letter is stored.
 #[derive(Debug)]
 pub(crate) struct Burden {
-    pub(crate) source: usize,
+    pub(crate) from: From,
     pub(crate) offsets: Vec<u64>,
 }
 

@@ -14,12 +14,19 @@ pub(crate) struct Lot {
     also: Vec<(u32, u32)>,
     /// For each step passed, which output of its origin a row was; none: each the first.
     path: Vec<Option<Vec<u32>>>,
+    /// Steps of the pipeline before the first of `path`.
+    skipped: u32,
 }
 
 impl Lot {
     /// The input itself.
     pub(crate) fn input(records: Batch) -> Self {
         Self { records, ..Self::default() }
+    }
+
+    /// Records that have passed so many steps before.
+    pub(crate) fn input_of_step(records: Batch, step: usize) -> Self {
+        Self { records, skipped: u32::try_from(step).unwrap_or(u32::MAX), ..Self::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -52,7 +59,7 @@ impl Lot {
 
     /// The id of row `row`, whose origin has the id `input`.
     pub(crate) fn id(&self, row: u32, input: RecordId) -> RecordId {
-        self.path.iter().zip(0..).fold(input, |id, (ordinals, step)| {
+        self.path.iter().zip(self.skipped..).fold(input, |id, (ordinals, step)| {
             let ordinal =
                 ordinals.as_ref().and_then(|ordinals| ordinals.get(row as usize)).copied().unwrap_or_default();
             id.child(step, ordinal)
@@ -82,6 +89,7 @@ impl Lot {
             roots: Some(rows.iter().map(|row| self.root(*row)).collect()),
             also,
             path: self.path.iter().map(|ordinals| ordinals.as_ref().map(pick)).collect(),
+            skipped: self.skipped,
         })
     }
 
@@ -119,7 +127,7 @@ impl Lot {
             self.path.iter().map(|ordinals| ordinals.as_ref().map(pick)).collect()
         };
         path.push(ordinals(origins));
-        Ok(Self { records, roots, also, path })
+        Ok(Self { records, roots, also, path, skipped: self.skipped })
     }
 
     /// All rows of all lots; each must have passed the same steps.
@@ -128,7 +136,8 @@ impl Lot {
             return Ok(one.clone());
         }
         let batches: Vec<Batch> = lots.iter().map(|lot| lot.records.clone()).collect();
-        let mut whole = Self { records: Batch::concat(&batches)?, roots: Some(Vec::new()), ..Self::default() };
+        let skipped = lots.first().map_or(0, |lot| lot.skipped);
+        let mut whole = Self { records: Batch::concat(&batches)?, roots: Some(Vec::new()), skipped, ..Self::default() };
         let steps = lots.iter().map(|lot| lot.path.len()).max().unwrap_or_default();
         let mut path = vec![Vec::new(); steps];
         for lot in lots {

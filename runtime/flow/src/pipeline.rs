@@ -2,8 +2,9 @@
 //! `deliver`.
 
 mod deliver;
+mod requests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ferrule_model::ids::Uid;
-use ferrule_model::record::Column;
-use ferrule_transport::{Entries, Log, LogError, LogReader, ReaderId, StartAt};
+use ferrule_model::record::{Column, RecordId};
+use ferrule_transport::{Cursor, Entries, Log, LogError, LogReader, ReaderId, StartAt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -27,10 +28,16 @@ use crate::lot::Lot;
 use crate::pipeline_shared::PipelineShared;
 use crate::plan::{PipelinePlan, Start};
 use crate::progress::Progress;
+use crate::replay::{Replaying, Request, RewindTo};
+use crate::seen::{Seen, Sight};
+use crate::shared::now_ms;
 use crate::sink::{Origin, SinkLink, SinkReply};
 
 /// How long a changed pipeline tries to finish what is under way before it starts over with it.
 const TURN: Duration = Duration::from_secs(2);
+
+/// Bytes that are read at a time to learn which ids were seen.
+const LOOK_BACK_BYTES: u64 = 4 << 20;
 
 /// What a pipeline is to do now. Level-based: only the last order counts.
 #[derive(Clone, Debug)]
@@ -75,10 +82,19 @@ struct SourceSide {
     slot: Slot,
     reader: Box<dyn LogReader>,
     progress: Progress,
+    /// Ids that were seen, if the pipeline looks at them.
+    seen: Option<Seen>,
     /// The offset that draining ends at.
     until: Option<u64>,
     /// The log has closed it.
     closed: bool,
+}
+
+/// Letters that are to begin at a step.
+struct Offer {
+    step: usize,
+    replay: u64,
+    letters: std::ops::Range<usize>,
 }
 
 struct SinkSide {
@@ -92,12 +108,24 @@ struct Held {
     taken: Arc<Taken>,
 }
 
-/// A batch as it was taken from the log.
+/// Where records came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum From {
+    /// This source.
+    Source(usize),
+    /// Letters that are offered again, by the number of the request.
+    Replay(u64),
+}
+
+/// A batch as it was taken in.
 struct Taken {
-    source: usize,
+    from: From,
+    /// Of letters: the index of the first.
     first_offset: u64,
     partition: u32,
     upstream_ids: Column,
+    /// Rows that went no further because their ids were seen before, in order.
+    duplicates: Vec<u32>,
     size: usize,
 }
 
@@ -125,6 +153,12 @@ pub(crate) struct Pipeline {
     /// The batch that is with the functions.
     staged: Option<(Arc<Taken>, usize)>,
     letters: Letters,
+    requests: mpsc::UnboundedReceiver<Request>,
+    /// Letters that are offered again, by the number of the request.
+    replays: BTreeMap<u64, Replaying>,
+    next_replay: u64,
+    /// Parts of them that wait for their step.
+    offers: VecDeque<Offer>,
     begun: Instant,
     last_sample: Option<Instant>,
     /// A change waits for what is under way, until this time.
@@ -137,6 +171,7 @@ enum Event {
     Functions(Option<Result<Passed, String>>),
     Entries(usize, Box<Result<Entries, LogError>>),
     Stored,
+    Request(Option<Request>),
     Wake,
 }
 
@@ -145,6 +180,7 @@ impl Pipeline {
         orders: watch::Receiver<PipelineOrder>,
         around: Surroundings,
         shared: Arc<PipelineShared>,
+        requests: mpsc::UnboundedReceiver<Request>,
     ) -> Self {
         let order = orders.borrow().clone();
         let (reply, replies) = mpsc::unbounded_channel();
@@ -165,6 +201,10 @@ impl Pipeline {
             functions: None,
             staged: None,
             letters,
+            requests,
+            replays: BTreeMap::new(),
+            next_replay: 0,
+            offers: VecDeque::new(),
             begun: Instant::now(),
             last_sample: None,
             turning: None,
@@ -173,7 +213,7 @@ impl Pipeline {
 
     /// Runs until the order says that it ends.
     pub(crate) async fn run(mut self) {
-        self.rebuild().await;
+        self.rebuild(None).await;
         loop {
             let order = self.orders.borrow_and_update().clone();
             if order.end {
@@ -187,10 +227,11 @@ impl Pipeline {
             }
             self.write(now);
             self.letters.send();
+            self.offer_again();
             self.commit();
             self.publish();
             let event = self.event().await;
-            self.handle(event);
+            self.handle(event).await;
         }
         self.end().await;
     }
@@ -222,7 +263,7 @@ impl Pipeline {
         }
         self.turning = None;
         self.order = order;
-        self.rebuild().await;
+        self.rebuild(None).await;
         self.set_ends(asked);
     }
 
@@ -237,8 +278,8 @@ impl Pipeline {
         }
     }
 
-    /// Starts over with what is not done, as the order in force says.
-    async fn rebuild(&mut self) {
+    /// Starts over with what is not done, as the order in force says; or from somewhere else.
+    async fn rebuild(&mut self, rewind: Option<RewindTo>) {
         if let Some(functions) = self.functions.take() {
             functions.end().await;
         }
@@ -251,6 +292,9 @@ impl Pipeline {
         self.outputs.clear();
         self.bytes = 0;
         self.letters.forget();
+        // Whoever waits for these is told by the end of the channel that they are not known to be done.
+        self.replays.clear();
+        self.offers.clear();
         let sinks = order.sinks.len();
         self.delivery = Delivery::new(policy(plan), sinks, self.first_output, Jitter::for_name(&plan.name));
         self.delivery.set_flushing(order.draining);
@@ -264,7 +308,7 @@ impl Pipeline {
         let before = std::mem::take(&mut self.sources);
         let ends: Vec<(Uid, Option<u64>)> = before.into_iter().map(|side| (side.uid, side.until)).collect();
         for (uid, acks) in plan.sources.iter().zip(&order.sources) {
-            match attach(&self.around.log, plan, uid, acks).await {
+            match attach(&self.around.log, plan, uid, acks, rewind).await {
                 Ok(side) => {
                     // One that comes while draining brings nothing.
                     let until = ends.iter().find(|(other, _)| other == uid).and_then(|(_, until)| *until);
@@ -282,7 +326,8 @@ impl Pipeline {
 
     /// Records and letters that are under way.
     fn in_hand(&self) -> usize {
-        self.sources.iter().map(|source| source.progress.open()).sum()
+        let replays: usize = self.replays.values().map(|replaying| replaying.progress.open()).sum();
+        self.sources.iter().map(|source| source.progress.open()).sum::<usize>() + replays
     }
 
     async fn event(&mut self) -> Event {
@@ -300,13 +345,17 @@ impl Pipeline {
                 Event::Entries(source, Box::new(entries))
             }
             () = self.letters.stored() => Event::Stored,
+            request = self.requests.recv() => Event::Request(request),
             () = any_changed(&mut self.sinks) => Event::Wake,
             () = sleep_until(wake.map(|wake| self.begun + wake)) => Event::Wake,
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    async fn handle(&mut self, event: Event) {
         match event {
+            Event::Request(Some(request)) => self.request(request).await,
+            // The flow is gone, and ends this task.
+            Event::Request(None) => {}
             Event::Order | Event::Wake => {}
             Event::Reply(reply) => {
                 if let Some(reply) = reply {
@@ -367,29 +416,41 @@ impl Pipeline {
     /// Records came from the log.
     fn take(&mut self, source: usize, entries: Entries) {
         let Some(side) = self.sources.get_mut(source) else { return };
-        let Entries { partition, first_offset, records, .. } = entries;
+        let Entries { partition, first_offset, records, appended_ms } = entries;
         let count = records.len();
         side.progress.take(first_offset, count);
         let size = records.size();
         self.bytes += size;
         let upstream_ids = records.upstream_ids.clone();
-        let taken = Arc::new(Taken { source, first_offset, partition, upstream_ids, size });
         let mut lot = Lot::input(records);
+        let duplicates = side.look(&upstream_ids, first_offset, appended_ms);
+        if !duplicates.is_empty() {
+            self.shared.duplicates(duplicates.len() as u64);
+            let rest: Vec<u32> = (0..count as u32).filter(|row| duplicates.binary_search(row).is_err()).collect();
+            lot = lot.select(&rest).unwrap_or_default();
+        }
+        let from = From::Source(source);
+        let taken = Arc::new(Taken { from, first_offset, partition, upstream_ids, duplicates, size });
         if !self.order.plan.sampling.is_zero() {
             lot = self.sample(lot);
         }
+        self.begin(0, taken, count, lot);
+    }
+
+    /// Hands records to the step `from`, or to the sink if there are no more.
+    fn begin(&mut self, from: usize, taken: Arc<Taken>, count: usize, lot: Lot) {
         if lot.is_empty() {
             return self.passed(&taken, count, Passed::default());
         }
         match &self.functions {
-            None => {
-                let exits = vec![crate::functions::Exit { sink: 0, lot }];
-                self.passed(&taken, count, Passed { exits, refused: Vec::new() });
-            }
-            Some(functions) => {
-                if functions.offer(lot) {
+            Some(functions) if from < self.order.plan.steps.len() => {
+                if functions.offer(from, lot) {
                     self.staged = Some((taken, count));
                 }
+            }
+            _ => {
+                let exits = vec![crate::functions::Exit { sink: 0, lot }];
+                self.passed(&taken, count, Passed { exits, refused: Vec::new() });
             }
         }
     }
@@ -401,6 +462,9 @@ impl Pipeline {
         if !due {
             return Lot::default();
         }
+        if lot.is_empty() {
+            return lot;
+        }
         self.last_sample = Some(now);
         lot.select(&[0]).unwrap_or_default()
     }
@@ -408,7 +472,7 @@ impl Pipeline {
     /// Tells the trackers and the log what is done.
     fn commit(&mut self) {
         for side in &mut self.sources {
-            let completed = side.progress.take_completed();
+            let completed = side.take_completed();
             if completed.is_empty() {
                 continue;
             }
@@ -437,18 +501,89 @@ impl Pipeline {
     }
 }
 
-/// Reads a stream from where the pipeline was when it last read it.
-async fn attach(log: &Arc<dyn Log>, plan: &PipelinePlan, uid: &Uid, acks: &Arc<Acks>) -> Result<SourceSide, FlowError> {
+impl SourceSide {
+    /// The rows whose ids were seen before, in order; they are done, or will be with the first of their id.
+    fn look(&mut self, upstream_ids: &Column, first_offset: u64, appended_ms: i64) -> Vec<u32> {
+        let Some(seen) = &mut self.seen else { return Vec::new() };
+        let mut duplicates = Vec::new();
+        for (row, offset) in (0..upstream_ids.len()).zip(first_offset..) {
+            let upstream = upstream_ids.get(row);
+            if upstream.is_empty() {
+                continue;
+            }
+            match seen.look(RecordId::of_upstream(&self.uid, upstream), offset, appended_ms) {
+                Sight::First => continue,
+                Sight::Again => {}
+                Sight::Tied => self.progress.add(offset),
+            }
+            duplicates.push(row as u32);
+        }
+        duplicates
+    }
+
+    /// Records that became done since the last call, and what is done with them.
+    fn take_completed(&mut self) -> Vec<u64> {
+        let mut completed = self.progress.take_completed();
+        if let Some(seen) = &mut self.seen {
+            let mut looked = 0;
+            while let Some(offset) = completed.get(looked) {
+                for tied in seen.done(*offset) {
+                    self.progress.done(tied);
+                }
+                looked += 1;
+                completed.extend(self.progress.take_completed());
+            }
+        }
+        completed
+    }
+}
+
+/// Reads a stream from where the pipeline was when it last read it, or from somewhere else.
+async fn attach(
+    log: &Arc<dyn Log>,
+    plan: &PipelinePlan,
+    uid: &Uid,
+    acks: &Arc<Acks>,
+    rewind: Option<RewindTo>,
+) -> Result<SourceSide, FlowError> {
     let slot = acks.attach(&plan.uid)?;
-    let start = match plan.start {
-        Start::Latest => StartAt::Latest,
-        Start::Beginning => StartAt::Oldest,
+    let name = plan.uid.to_string();
+    let (id, start) = match (rewind, plan.start) {
+        (Some(RewindTo::Beginning), _) => (ReaderId::Rewound(name), StartAt::Oldest),
+        (Some(RewindTo::Time(time)), _) => (ReaderId::Rewound(name), StartAt::Time(time)),
+        (Some(RewindTo::Offset(low)), _) => {
+            (ReaderId::Rewound(name), StartAt::Cursor(Cursor { low, done: Vec::new() }))
+        }
+        (None, Start::Latest) => (ReaderId::Named(name), StartAt::Latest),
+        (None, Start::Beginning) => (ReaderId::Named(name), StartAt::Oldest),
     };
-    let reader = log.reader(uid, ReaderId::Named(plan.uid.to_string()), start).await?;
+    let reader = log.reader(uid, id, start).await?;
     let start = reader.position();
     acks.started(slot, start);
+    let seen = match plan.deduplicate {
+        Some(window) => Some(look_back(log, uid, window, start).await?),
+        None => None,
+    };
     let progress = Progress::starting_at(start);
-    Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, until: None, closed: false })
+    Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, seen, until: None, closed: false })
+}
+
+/// The ids of the records before `start` that are within the window, as far as the log still has them.
+async fn look_back(log: &Arc<dyn Log>, uid: &Uid, window: Duration, start: u64) -> Result<Seen, FlowError> {
+    let mut seen = Seen::new(window);
+    let since = seen.since(now_ms());
+    let mut reader = log.reader(uid, ReaderId::Passing, StartAt::Time(since)).await?;
+    while reader.position() < start && reader.lag().records > 0 {
+        let entries = reader.next(u32::MAX, LOOK_BACK_BYTES).await?;
+        let ids = &entries.records.upstream_ids;
+        for (row, offset) in (0..ids.len()).zip(entries.first_offset..) {
+            let upstream = ids.get(row);
+            if offset < start && !upstream.is_empty() {
+                seen.done_before(RecordId::of_upstream(uid, upstream), entries.appended_ms);
+            }
+        }
+    }
+    Ok(seen)
 }
 
 fn policy(plan: &PipelinePlan) -> Policy {

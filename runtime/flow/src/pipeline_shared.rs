@@ -23,6 +23,7 @@ pub(crate) struct PipelineShared {
     dead: AtomicU64,
     dropped: AtomicU64,
     retried: AtomicU64,
+    duplicates: AtomicU64,
     lag: AtomicU64,
     in_flight: AtomicU64,
     /// Which order to drain is done; 0 if none is.
@@ -60,6 +61,7 @@ impl PipelineShared {
             dead: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             retried: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
             lag: AtomicU64::new(0),
             in_flight: AtomicU64::new(0),
             drained: watch::Sender::new(0),
@@ -89,6 +91,10 @@ impl PipelineShared {
 
     pub(crate) fn dropped(&self, records: u64) {
         self.dropped.fetch_add(records, Relaxed);
+    }
+
+    pub(crate) fn duplicates(&self, records: u64) {
+        self.duplicates.fetch_add(records, Relaxed);
     }
 
     pub(crate) fn retried(&self, records: u64) {
@@ -179,6 +185,7 @@ impl PipelineShared {
             dead: self.dead.load(Relaxed),
             dropped: self.dropped.load(Relaxed),
             retried: self.retried.load(Relaxed),
+            duplicates: self.duplicates.load(Relaxed),
             records_per_second,
             bytes_per_second,
             restarts: facts.restarts + steps.iter().map(|(_, step)| step.restarts).sum::<u64>(),

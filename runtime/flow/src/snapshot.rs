@@ -155,6 +155,8 @@ pub struct PipelineSnapshot {
     pub dropped: u64,
     /// Attempts after the first.
     pub retried: u64,
+    /// Records that went no further because their ids were seen before.
+    pub duplicates: u64,
     /// The rate of delivery now.
     pub records_per_second: f64,
     /// The rate of delivery now.

@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrule_model::component::Columns;
+use ferrule_model::ids::Uid;
 use ferrule_model::record::{Batch, BatchError, Column, RecordAddress, RecordId};
 
-use super::{Held, Output, Pipeline, Taken};
-use crate::dead_letter::LetterCode;
+use super::{From, Held, Output, Pipeline, Taken};
+use crate::dead_letter::{DeadLetter, LetterCode};
 use crate::delivery::{Done, Outcome, Verdict};
 use crate::functions::Passed;
 use crate::letters::Burden;
 use crate::lot::Lot;
 use crate::plan::{OnError, StepPlan};
+use crate::progress::Progress;
+use crate::replay::Replayed;
 use crate::sink::{SinkReply, WriteRequest};
 
 impl Pipeline {
@@ -43,21 +46,22 @@ impl Pipeline {
                 self.give_up(&held, row, &step, &component, why, 1);
             }
         }
-        let filtered = named.iter().filter(|named| !**named).count();
+        let filtered = named.iter().filter(|named| !**named).count().saturating_sub(taken.duplicates.len());
         self.shared.filtered(filtered as u64);
-        if let Some(side) = self.sources.get_mut(taken.source) {
+        if let Some(progress) = self.progress(taken.from) {
             for offset in (taken.first_offset..).take(count) {
-                side.progress.done(offset);
+                progress.done(offset);
             }
         }
         self.recount();
+        self.answer_replays();
     }
 
     /// An output, or a letter, stands between its inputs and their end.
     fn burden(&mut self, held: &Held, row: u32, named: &mut [bool]) {
-        let Some(side) = self.sources.get_mut(held.taken.source) else { return };
+        let Some(progress) = self.progress(held.taken.from) else { return };
         for root in held.lot.roots(row) {
-            side.progress.add(held.taken.first_offset + u64::from(root));
+            progress.add(held.taken.first_offset + u64::from(root));
             if let Some(named) = named.get_mut(root as usize) {
                 *named = true;
             }
@@ -65,12 +69,32 @@ impl Pipeline {
     }
 
     pub(super) fn relieve(&mut self, burden: &Burden) {
-        if let Some(side) = self.sources.get_mut(burden.source) {
+        if let Some(progress) = self.progress(burden.from) {
             for offset in &burden.offsets {
-                side.progress.done(*offset);
+                progress.done(*offset);
             }
         }
         self.recount();
+        if matches!(burden.from, From::Replay(_)) {
+            self.answer_replays();
+        }
+    }
+
+    /// How far the records are that came from there.
+    fn progress(&mut self, from: From) -> Option<&mut Progress> {
+        match from {
+            From::Source(source) => Some(&mut self.sources.get_mut(source)?.progress),
+            From::Replay(number) => Some(&mut self.replays.get_mut(&number)?.progress),
+        }
+    }
+
+    /// Notes what became of letters that were offered again.
+    fn note(&mut self, burden: &Burden, outcome: Replayed) {
+        let From::Replay(number) = burden.from else { return };
+        let Some(replaying) = self.replays.get_mut(&number) else { return };
+        for index in &burden.offsets {
+            replaying.note(*index, outcome);
+        }
     }
 
     /// With nothing in hand, nothing is held.
@@ -121,7 +145,9 @@ impl Pipeline {
             Verdict::Delivered => {
                 self.shared.delivered(1, size as u64);
                 let offsets = self.offsets(&output.held, output.row);
-                self.relieve(&Burden { source: output.held.taken.source, offsets });
+                let burden = Burden { from: output.held.taken.from, offsets };
+                self.note(&burden, Replayed::Delivered);
+                self.relieve(&burden);
             }
             Verdict::GivenUp { code, reason } => {
                 let link = self.sinks.get(done.sink).and_then(|side| side.link.as_ref());
@@ -145,18 +171,19 @@ impl Pipeline {
         (code, reason): (LetterCode, String),
         attempts: u32,
     ) {
-        let burden = Burden { source: held.taken.source, offsets: self.offsets(held, row) };
+        let burden = Burden { from: held.taken.from, offsets: self.offsets(held, row) };
+        self.note(&burden, Replayed::GivenUp);
         if self.order.plan.on_error == OnError::Drop {
             self.shared.dropped(1);
             return self.relieve(&burden);
         }
-        let (address, id) = self.identity(&held.lot, row, &held.taken);
-        let Some(address) = address else { return self.relieve(&burden) };
+        let (stream, address, id) = self.identity(&held.lot, row, &held.taken);
+        let attempts = attempts + self.replayed(held, row).map_or(0, |letter| letter.attempts);
         let plan = &self.order.plan;
         self.letters.add(&held.lot.records, row as usize, burden, |letter| {
             letter.id = id;
-            letter.stream = address.stream.clone();
-            letter.address = Some(address);
+            letter.stream = stream;
+            letter.address = address;
             letter.pipeline = Some(plan.uid.clone());
             letter.pipeline_name.clone_from(&plan.name);
             step.clone_into(&mut letter.step);
@@ -167,22 +194,40 @@ impl Pipeline {
         });
     }
 
-    fn identity(&self, lot: &Lot, row: u32, taken: &Taken) -> (Option<RecordAddress>, RecordId) {
+    /// The letter that a record came of, if it did.
+    fn replayed(&self, held: &Held, row: u32) -> Option<&DeadLetter> {
+        self.letter(&held.taken, held.lot.root(row))
+    }
+
+    fn letter(&self, taken: &Taken, root: u32) -> Option<&DeadLetter> {
+        let From::Replay(number) = taken.from else { return None };
+        let index = usize::try_from(taken.first_offset).ok()? + root as usize;
+        self.replays.get(&number)?.letters.get(index)
+    }
+
+    /// The stream that a record came from, where it was taken in, and its id.
+    fn identity(&self, lot: &Lot, row: u32, taken: &Taken) -> (Uid, Option<RecordAddress>, RecordId) {
         let root = lot.root(row);
-        let stream = self.sources.get(taken.source).map(|side| side.uid.clone()).unwrap_or_default();
+        if let Some(letter) = self.letter(taken, root) {
+            return (letter.stream.clone(), letter.address.clone(), lot.id(row, letter.id));
+        }
+        let stream = match taken.from {
+            From::Source(source) => self.sources.get(source).map(|side| side.uid.clone()).unwrap_or_default(),
+            From::Replay(_) => Uid::default(),
+        };
         let address =
             RecordAddress { stream, partition: taken.partition, offset: taken.first_offset + u64::from(root) };
         let id = match taken.upstream_ids.get(root as usize) {
             [] => RecordId::of_address(&address),
             upstream => RecordId::of_upstream(&address.stream, upstream),
         };
-        (Some(address), lot.id(row, id))
+        (address.stream.clone(), Some(address), lot.id(row, id))
     }
 
     fn watch(&self, lot: &Lot, taken: &Taken) {
         for row in 0..lot.len() {
             self.shared.tail.send(&lot.records, row, || {
-                let (address, id) = self.identity(lot, row as u32, taken);
+                let (_, address, id) = self.identity(lot, row as u32, taken);
                 (address, Some(id))
             });
         }
@@ -244,7 +289,7 @@ impl Pipeline {
             batch.tokens = Default::default();
             batch.upstream_ids = Column::default();
             if with_ids {
-                let id = |row: &u32| self.identity(&held.lot, *row, &held.taken).1.to_hex();
+                let id = |row: &u32| self.identity(&held.lot, *row, &held.taken).2.to_hex();
                 batch.record_ids = Column::of(rows.iter().map(id))?;
             }
             batches.push(batch);
