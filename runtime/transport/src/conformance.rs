@@ -4,11 +4,13 @@ use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
+use async_trait::async_trait;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::Batch;
 
 use crate::log::{
-    Bounds, Cursor, Durability, Guarantees, Log, LogError, ReaderId, Retention, StartAt, StreamOptions, WhenFull,
+    AppendReceipt, Bounds, Cursor, Durability, Guarantees, Health, Keep, Log, LogError, LogReader, ReaderId, Retention,
+    StartAt, StreamOptions, Usage, WhenFull,
 };
 
 /// What a stream of the suite may hold.
@@ -18,8 +20,13 @@ const BOUNDS: Bounds = Bounds { records: 4, bytes: 1_000 };
 ///
 /// An `Err` or a panic says that the log does not keep the contract.
 pub async fn run<L: Log>(make: impl AsyncFn(usize) -> L) -> Result<(), LogError> {
+    run_at(Durability::Process, make).await
+}
+
+/// Runs the suite with streams of this durability.
+pub async fn run_at<L: Log>(durability: Durability, make: impl AsyncFn(usize) -> L) -> Result<(), LogError> {
     let fresh = async || {
-        let log = make(500).await;
+        let log = At { log: make(500).await, durability };
         for stream in [stream(), other()] {
             log.configure(&stream, options(&log));
         }
@@ -47,9 +54,72 @@ pub async fn run<L: Log>(make: impl AsyncFn(usize) -> L) -> Result<(), LogError>
     Ok(())
 }
 
+/// The options of the suite's streams: nothing is kept that was read, so that the bounds are seen in the usage.
 fn options<L: Log>(log: &L) -> StreamOptions {
     let durability = log.guarantees(Durability::Process).durable;
-    StreamOptions { bounds: BOUNDS, ..StreamOptions::new(durability) }
+    let keep = Keep { bytes: 0, ..Keep::default() };
+    StreamOptions { bounds: BOUNDS, keep, ..StreamOptions::new(durability) }
+}
+
+/// A log whose streams have a certain durability, so that each test can ask for the least.
+struct At<L> {
+    log: L,
+    durability: Durability,
+}
+
+#[async_trait]
+impl<L: Log> Log for At<L> {
+    fn name(&self) -> &'static str {
+        self.log.name()
+    }
+
+    fn guarantees(&self, durability: Durability) -> Guarantees {
+        self.log.guarantees(durability.max(self.durability))
+    }
+
+    fn configure(&self, stream: &Uid, options: StreamOptions) {
+        self.log.configure(stream, options);
+    }
+
+    async fn append(&self, stream: &Uid, records: Batch, position: Option<Vec<u8>>) -> Result<AppendReceipt, LogError> {
+        self.log.append(stream, records, position).await
+    }
+
+    async fn position(&self, stream: &Uid) -> Result<Option<Vec<u8>>, LogError> {
+        self.log.position(stream).await
+    }
+
+    async fn reader(&self, stream: &Uid, id: ReaderId, start: StartAt) -> Result<Box<dyn LogReader>, LogError> {
+        self.log.reader(stream, id, start).await
+    }
+
+    fn forget_reader(&self, stream: &Uid, name: &str) {
+        self.log.forget_reader(stream, name);
+    }
+
+    fn readers(&self, stream: &Uid) -> Vec<String> {
+        self.log.readers(stream)
+    }
+
+    fn usage(&self, stream: &Uid) -> Usage {
+        self.log.usage(stream)
+    }
+
+    fn health(&self) -> Health {
+        self.log.health()
+    }
+
+    fn remove(&self, stream: &Uid) {
+        self.log.remove(stream);
+    }
+
+    fn streams(&self) -> Vec<Uid> {
+        self.log.streams()
+    }
+
+    async fn close(&self) {
+        self.log.close().await;
+    }
 }
 
 fn other() -> Uid {
