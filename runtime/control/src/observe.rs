@@ -179,6 +179,8 @@ mod tests {
             bytes_per_second: 12.0,
             replayable: Some(false),
             unsettled: 0,
+            durability: ferrule_flow::plan::Durability::Disk,
+            usage: ferrule_flow::Usage::default(),
             revision: 1,
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::Batch;
-use ferrule_transport::{Durability, Log};
+use ferrule_transport::{Durability, Log, Usage};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -164,7 +164,7 @@ impl Flow {
         let streams = state
             .streams
             .iter()
-            .map(|(uid, stream)| (uid.clone(), stream.snapshot(uid, state.acks.get(uid))))
+            .map(|(uid, stream)| (uid.clone(), stream.snapshot(uid, state.acks.get(uid), &*self.0.options.log)))
             .collect();
         let pipelines = state
             .pipelines
@@ -174,7 +174,7 @@ impl Flow {
                 (uid.clone(), pipeline.shared.snapshot(uid, revision))
             })
             .collect::<BTreeMap<_, _>>();
-        FlowSnapshot { streams, pipelines }
+        FlowSnapshot { streams, pipelines, log: self.0.options.log.health() }
     }
 
     /// Records as they pass, from now on. A watcher that is too slow misses some and is told how many.
@@ -483,7 +483,7 @@ impl StreamHandle {
         }
     }
 
-    fn snapshot(&self, uid: &Uid, acks: Option<&Arc<Acks>>) -> StreamSnapshot {
+    fn snapshot(&self, uid: &Uid, acks: Option<&Arc<Acks>>, log: &dyn Log) -> StreamSnapshot {
         let order = self.orders.borrow();
         let (records, bytes) = self.shared.meter.totals();
         let (records_per_second, bytes_per_second) = self.shared.meter.rates();
@@ -501,6 +501,8 @@ impl StreamHandle {
                 Some(acks) if matches!(self.way, Way::In(_)) => *acks.pending().borrow() as u64,
                 _ => self.shared.unsettled.load(Relaxed),
             },
+            durability: log.guarantees(order.plan.log.durability).durable,
+            usage: if order.plan.direction == Direction::Ingress { log.usage(uid) } else { Usage::default() },
             revision: order.plan.revision.0,
         }
     }

@@ -35,6 +35,7 @@ mod trial;
 pub use acks::PIPELINES_PER_STREAM;
 pub use dead_letter::{DeadLetter, DeadLetters, LetterCode, MemoryDeadLetters, NotALetterCode};
 pub use error::FlowError;
+pub use ferrule_transport::{Health as LogHealth, Usage};
 pub use flow::{Flow, FlowOptions};
 pub use logs::{LogFeed, LogLine};
 pub use plan::Plan;

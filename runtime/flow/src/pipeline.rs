@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{Column, RecordId};
-use ferrule_transport::{Cursor, Entries, Log, LogError, LogReader, ReaderId, StartAt};
+use ferrule_transport::{Cursor, Entries, Lag, Log, LogError, LogReader, ReaderId, StartAt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -482,7 +482,11 @@ impl Pipeline {
     }
 
     fn publish(&self) {
-        let lag = self.sources.iter().map(|side| side.reader.lag().records).sum();
+        let lag = self.sources.iter().map(|side| side.reader.lag()).fold(Lag::default(), |sum, lag| Lag {
+            records: sum.records + lag.records,
+            bytes: sum.bytes + lag.bytes,
+            oldest_ms: sum.oldest_ms.into_iter().chain(lag.oldest_ms).min(),
+        });
         let drained = self.order.draining
             && self.in_hand() == 0
             && (self.order.plan.held

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use ferrule_model::ids::Uid;
+use ferrule_transport::Lag;
 use tokio::sync::watch;
 
 use crate::meter::Meter;
@@ -24,7 +25,7 @@ pub(crate) struct PipelineShared {
     dropped: AtomicU64,
     retried: AtomicU64,
     duplicates: AtomicU64,
-    lag: AtomicU64,
+    lag: Mutex<Lag>,
     in_flight: AtomicU64,
     /// Which order to drain is done; 0 if none is.
     drained: watch::Sender<u64>,
@@ -62,7 +63,7 @@ impl PipelineShared {
             dropped: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
-            lag: AtomicU64::new(0),
+            lag: Mutex::default(),
             in_flight: AtomicU64::new(0),
             drained: watch::Sender::new(0),
             facts: Mutex::new(facts),
@@ -135,12 +136,12 @@ impl PipelineShared {
         self.facts().steps.clone()
     }
 
-    pub(crate) fn publish(&self, state: &'static str, detail: String, lag: u64, in_flight: u64, drained: u64) {
+    pub(crate) fn publish(&self, state: &'static str, detail: String, lag: Lag, in_flight: u64, drained: u64) {
         let mut facts = self.facts();
         facts.state = state;
         facts.detail = detail;
         drop(facts);
-        self.lag.store(lag, Relaxed);
+        *self.lag.lock().unwrap_or_else(PoisonError::into_inner) = lag;
         self.in_flight.store(in_flight, Relaxed);
         self.drained.send_if_modified(|before| std::mem::replace(before, drained) != drained);
     }
@@ -164,6 +165,7 @@ impl PipelineShared {
     }
 
     pub(crate) fn snapshot(&self, uid: &Uid, revision: u64) -> PipelineSnapshot {
+        let lag = *self.lag.lock().unwrap_or_else(PoisonError::into_inner);
         let facts = self.facts();
         let (delivered, delivered_bytes) = self.meter.totals();
         let (records_per_second, bytes_per_second) = self.meter.rates();
@@ -177,7 +179,9 @@ impl PipelineShared {
             name: self.name.to_string(),
             state: facts.state,
             detail: facts.detail.clone(),
-            lag: self.lag.load(Relaxed),
+            lag: lag.records,
+            lag_bytes: lag.bytes,
+            oldest_ms: lag.oldest_ms,
             in_flight: self.in_flight.load(Relaxed),
             delivered,
             delivered_bytes,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use ferrule_host::{Health, Refusal, Severity};
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
+use ferrule_transport::{Durability, Health as LogHealth, Usage};
 
 /// What a stream, or a step, is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -124,6 +125,10 @@ pub struct StreamSnapshot {
     pub replayable: Option<bool>,
     /// An ingress stream: records taken in and not settled. An egress stream: records in flight.
     pub unsettled: u64,
+    /// An ingress stream: what a record survives once it is settled.
+    pub durability: Durability,
+    /// An ingress stream: what the log holds of it.
+    pub usage: Usage,
     /// The revision of its plan.
     pub revision: u64,
 }
@@ -141,6 +146,10 @@ pub struct PipelineSnapshot {
     pub detail: String,
     /// Records in the log that it has not taken.
     pub lag: u64,
+    /// Their bytes.
+    pub lag_bytes: u64,
+    /// When the oldest of them was appended, in milliseconds since 1970; none when there is none.
+    pub oldest_ms: Option<i64>,
     /// Records taken and without outcome.
     pub in_flight: u64,
     /// Records that the sinks have.
@@ -178,4 +187,6 @@ pub struct FlowSnapshot {
     pub streams: BTreeMap<Uid, StreamSnapshot>,
     /// The pipelines, by uid.
     pub pipelines: BTreeMap<Uid, PipelineSnapshot>,
+    /// How the log as a whole is doing.
+    pub log: LogHealth,
 }
