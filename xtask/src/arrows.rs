@@ -53,7 +53,12 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         &[],
         "the oracle of the crash runs judges from outside, so it shares no code with what it judges",
     ),
-    ("ferrule-bench", &["ferrule-model", "ferrule-host"], "the hop benchmark measures the boundary and nothing else"),
+    (
+        "ferrule-bench",
+        &["ferrule-model", "ferrule-host", "ferrule-transport", "ferrule-flow", "json-field"],
+        "the benchmarks run what records pass through, in one process and without the server around it",
+    ),
+    ("json-field", &[], "a guest and its native counterpart share it, so it knows neither side"),
     ("xtask", &[], "the project's commands must work before anything else compiles"),
 ];
 

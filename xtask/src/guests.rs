@@ -11,6 +11,11 @@ pub(crate) fn build() -> Result<()> {
     build_workspace("tests/guests", "test-guests")
 }
 
+/// Builds the guests that only the benchmarks need into `target/bench-guests`.
+pub(crate) fn build_for_bench() -> Result<()> {
+    build_workspace("tests/bench/guests", "bench-guests")
+}
+
 /// The names of the guests in a workspace: its folders with a manifest.
 pub(crate) fn names(workspace: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();

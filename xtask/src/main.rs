@@ -16,7 +16,9 @@ cargo xtask COMMAND
   demo [--keep] [--seconds N]  set up, build, and run the demo: live measurements through sandboxed connectors
   test [FILTER]                set up and run every test
   guests                       build all guests (target/guests, target/test-guests); only what changed
-  bench hop                    nanoseconds per record through one function
+  bench SUITE [--peers] [--json FILE] [--write]
+                               measure: hop, pipeline, json, log, latency; `bench --help` tells more
+  bench gate                   fail when guest code or the boundary became dear beside native code
   crash [--kills N] [--seed S] [--scenario NAME] [--fault]
                                kill -9 the runtime at random moments and prove that nothing is lost; --help tells more
   lint                         formatting, clippy, rustdoc, licences and bans
@@ -40,14 +42,7 @@ fn main() -> Result<()> {
             tools::wasm_targets()?;
             guests::build()
         }
-        "bench" => match rest.first().map(String::as_str) {
-            Some("hop") => {
-                tools::wasm_targets()?;
-                guests::build()?;
-                process::cargo(["run", "--quiet", "--package", "ferrule-bench", "--", "hop"])
-            }
-            _ => bail!("which benchmark? There is: hop"),
-        },
+        "bench" => bench(&rest),
         "crash" => crash::run(&rest),
         "lint" => lint::all(),
         "interop" => tests::cargo_component(),
@@ -62,4 +57,13 @@ fn main() -> Result<()> {
         }
         other => bail!("there is no command {other:?}\n\n{HELP}"),
     }
+}
+
+/// Builds the guests and runs one suite of the benchmarks.
+fn bench(words: &[String]) -> Result<()> {
+    tools::wasm_targets()?;
+    guests::build()?;
+    guests::build_for_bench()?;
+    process::cargo(["build", "--package", "ferrule-cli", "--package", "ferrule-bench"])?;
+    process::run(process::built("ferrule-bench"), words)
 }
