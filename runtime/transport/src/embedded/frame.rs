@@ -123,7 +123,7 @@ impl Header {
         put(&self.previous.stream.to_le_bytes());
         put(&self.previous.count.to_le_bytes());
         put(&self.body_crc.to_le_bytes());
-        let crc = crc32fast::hash(out.get(..HEADER - 4).unwrap_or_default());
+        let crc = crc32c::crc32c(out.get(..HEADER - 4).unwrap_or_default());
         if let Some(place) = out.last_chunk_mut::<4>() {
             *place = crc.to_le_bytes();
         }
@@ -139,7 +139,7 @@ impl Header {
             return Err("no frame begins here");
         }
         let (content, crc) = bytes.split_last_chunk::<4>().ok_or(cut)?;
-        if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+        if crc32c::crc32c(content) != u32::from_le_bytes(*crc) {
             return Err("the checksum of a frame's header does not hold");
         }
         let mut header = Self::new(Kind::of(wire.u8().ok_or(cut)?).ok_or("a frame of unknown kind")?, 0);
@@ -162,7 +162,7 @@ impl Header {
 pub(super) fn frame_at(bytes: &[u8]) -> Result<(Header, &[u8]), &'static str> {
     let header = Header::decode(bytes)?;
     let body = bytes.get(HEADER..header.frame_length()).ok_or("a frame is cut off")?;
-    if crc32fast::hash(body) != header.body_crc {
+    if crc32c::crc32c(body) != header.body_crc {
         return Err("the checksum of a frame does not hold");
     }
     Ok((header, body))
@@ -175,7 +175,7 @@ pub(super) fn put_frame(out: &mut Vec<u8>, mut header: Header, body: impl FnOnce
     body(out);
     let written = out.get(start + HEADER..).unwrap_or_default();
     header.length = u32::try_from(written.len()).unwrap_or(u32::MAX);
-    header.body_crc = crc32fast::hash(written);
+    header.body_crc = crc32c::crc32c(written);
     if let Some(place) = out.get_mut(start..start + HEADER) {
         place.copy_from_slice(&header.encode());
     }

@@ -41,7 +41,7 @@ pub(super) fn header(number: u64, before_ends: Option<u64>) -> Vec<u8> {
     put_u32(&mut out, FORMAT);
     put_u64(&mut out, number);
     put_u64(&mut out, before_ends.unwrap_or(u64::MAX));
-    let crc = crc32fast::hash(&out);
+    let crc = crc32c::crc32c(&out);
     put_u32(&mut out, crc);
     out
 }
@@ -62,7 +62,7 @@ pub(super) fn read_header(disk: &dyn Disk, number: u64, bytes: &[u8]) -> Result<
     };
     let mut wire = Wire(content);
     let magic = wire.take(8).is_some_and(|magic| magic == MAGIC);
-    if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+    if crc32c::crc32c(content) != u32::from_le_bytes(*crc) {
         let frames = frame_at(bytes.get(START as usize..).unwrap_or_default()).is_ok();
         return if magic || frames { Ok(damaged) } else { Err(OpenError::Foreign(disk.place(&name(number)))) };
     }
@@ -177,7 +177,7 @@ pub(super) fn write_index(disk: &dyn Disk, number: u64, len: u64, frames: &[Foun
         put_u64(&mut out, frame.size);
         out.extend_from_slice(&frame.header.encode());
     }
-    let crc = crc32fast::hash(&out);
+    let crc = crc32c::crc32c(&out);
     put_u32(&mut out, crc);
     let file = disk.create(&index_name(number))?;
     write_all(&*file, 0, &out)
@@ -187,7 +187,7 @@ pub(super) fn write_index(disk: &dyn Disk, number: u64, len: u64, frames: &[Foun
 pub(super) fn read_index(disk: &dyn Disk, number: u64, len: u64) -> Option<Vec<Found>> {
     let bytes = read_whole(&*disk.open(&index_name(number)).ok()?).ok()?;
     let (content, crc) = bytes.split_last_chunk::<4>()?;
-    if crc32fast::hash(content) != u32::from_le_bytes(*crc) {
+    if crc32c::crc32c(content) != u32::from_le_bytes(*crc) {
         return None;
     }
     let mut wire = Wire(content);
