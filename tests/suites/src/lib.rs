@@ -1,11 +1,13 @@
-//! What the suites share: the `ferrule` binary as a user starts it, a real Mosquitto broker, MQTT clients, and waiting for
-//! conditions instead of sleeping.
+//! What the suites share: the `ferrule` binary as a user starts it, a real Mosquitto broker, MQTT clients, a
+//! network that misbehaves, and waiting for conditions instead of sleeping.
 
 pub mod ferrule;
 pub mod mosquitto;
 pub mod mqtt;
+pub mod proxy;
 pub mod wait;
 
 pub use ferrule::Ferrule;
 pub use mosquitto::Mosquitto;
+pub use proxy::Proxy;
 pub use wait::until;

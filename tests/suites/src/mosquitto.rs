@@ -62,6 +62,13 @@ impl Mosquitto {
         until("Mosquitto ends", || broker.try_wait().unwrap());
     }
 
+    /// Kills the broker: what it did not save it forgets.
+    pub fn kill(&mut self) {
+        let mut broker = self.broker.take().expect("a running broker");
+        broker.kill().unwrap();
+        broker.wait().unwrap();
+    }
+
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -71,6 +78,12 @@ impl Mosquitto {
     pub fn logged(&self, words: &[&str]) -> usize {
         let log = fs::read_to_string(self.log()).unwrap_or_default();
         log.lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+    }
+
+    /// The lines of its log.
+    pub fn log_lines(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
     }
 
     fn log(&self) -> PathBuf {
