@@ -1,5 +1,8 @@
 //! Between the model's types and those that cross the boundary. Columns are shared, never copied.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
 use ferrule_model::component::{Columns, Description, Direction, NamedSchema, Problem};
 use ferrule_model::record::{Batch, Column, Outcomes, Postponement, Rejection, Transformed};
 
@@ -21,22 +24,30 @@ fn lift_extra(extra: Vec<(u16, wire::Column)>) -> Vec<(u16, Column)> {
     extra.into_iter().map(|(number, column)| (number, lift_column(column))).collect()
 }
 
-/// A batch for a guest that reads only the columns `reads`; tokens always go along.
+/// A batch for a sink that reads only the columns `reads`; tokens always go along.
 pub(crate) fn lower_batch(batch: &Batch, reads: Columns) -> wire::Batch {
-    let absent = Column::default();
-    let column = |flag, column| lower_column(if reads.contains(flag) { column } else { &absent });
+    wire::Batch { tokens: batch.tokens.clone(), ..lower_input(batch, reads) }
+}
+
+/// A batch for a function that reads only the columns `reads`. It has no tokens: outputs name their inputs by place.
+pub(crate) fn lower_input(batch: &Batch, reads: Columns) -> wire::Batch {
+    let column = |flag, column| if reads.contains(flag) { lower_column(column) } else { absent() };
     wire::Batch {
         count: batch.count,
         payload: column(Columns::PAYLOAD, &batch.payload),
         key: column(Columns::KEY, &batch.key),
         headers: column(Columns::HEADERS, &batch.headers),
-        timestamps: if reads.contains(Columns::TIMESTAMPS) { batch.timestamps.clone() } else { [].into() },
-        tokens: batch.tokens.clone(),
-        upstream_ids: lower_column(&absent),
+        timestamps: if reads.contains(Columns::TIMESTAMPS) { batch.timestamps.clone() } else { Arc::default() },
+        tokens: Arc::default(),
+        upstream_ids: absent(),
         record_ids: column(Columns::RECORD_IDS, &batch.record_ids),
-        attempts: if reads.contains(Columns::ATTEMPTS) { batch.attempts.clone() } else { [].into() },
+        attempts: if reads.contains(Columns::ATTEMPTS) { batch.attempts.clone() } else { Arc::default() },
         extra: batch.extra.iter().map(|(number, column)| (*number, lower_column(column))).collect(),
     }
+}
+
+fn absent() -> wire::Column {
+    wire::Column { bytes: Bytes::new(), ends: Arc::default() }
 }
 
 pub(crate) fn lift_batch(batch: wire::Batch) -> Batch {
@@ -170,5 +181,38 @@ pub(crate) fn lift_severity(severity: status::Severity) -> Severity {
         status::Severity::Info => Severity::Info,
         status::Severity::Warning => Severity::Warning,
         status::Severity::Critical => Severity::Critical,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_guest_does_not_read_stays_here() {
+        let column = || Column::of(["a", "bc"]).unwrap();
+        let batch = Batch {
+            count: 2,
+            payload: column(),
+            key: column(),
+            headers: column(),
+            timestamps: Arc::from([1, 2]),
+            tokens: Arc::from([3, 4]),
+            upstream_ids: column(),
+            record_ids: column(),
+            attempts: Arc::from([1, 1]),
+            extra: vec![(9, column())],
+        };
+        let input = lower_input(&batch, Columns::PAYLOAD);
+        assert_eq!((input.count, input.payload.bytes.as_ptr()), (2, batch.payload.bytes.as_ptr()), "shared");
+        let lengths = [&input.key, &input.headers, &input.upstream_ids, &input.record_ids].map(|one| one.ends.len());
+        assert_eq!((lengths, input.timestamps.len(), input.tokens.len(), input.attempts.len()), ([0; 4], 0, 0, 0));
+        assert_eq!(input.extra.len(), 1, "what is not known is not dropped");
+
+        let all = [Columns::KEY, Columns::HEADERS, Columns::TIMESTAMPS, Columns::RECORD_IDS, Columns::ATTEMPTS];
+        let sunk = lower_batch(&batch, all.into_iter().fold(Columns::NONE, |all, one| all | one));
+        let lengths = [&sunk.payload, &sunk.key, &sunk.headers, &sunk.upstream_ids, &sunk.record_ids];
+        assert_eq!(lengths.map(|one| one.ends.len()), [0, 2, 2, 0, 2]);
+        assert_eq!((sunk.timestamps.len(), &*sunk.tokens, sunk.attempts.len()), (2, &[3, 4][..], 2));
     }
 }

@@ -79,7 +79,9 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Sets up both engines and starts their clock.
     pub fn new(options: EngineOptions) -> Result<Self, HostError> {
-        let dense = Parts::new(&dense(&options))?;
+        // What keeps both from being set up is told by the second.
+        let dense =
+            Parts::new(&dense(&options, Reach::Whole)).or_else(|_| Parts::new(&dense(&options, Reach::Slot)))?;
         let roomy = Parts::new(&roomy())?;
         let inner = Arc::new(Inner { dense, roomy });
         let clock = Arc::downgrade(&inner);
@@ -127,7 +129,17 @@ fn common() -> Config {
     config
 }
 
-fn dense(options: &EngineOptions) -> Config {
+/// How much address space a slot of the dense engine gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    /// All that a guest can address, and a guard: whatever it accesses outside its memory faults, so nothing is checked
+    /// before an access. Address space is not memory; what a slot costs more is a page of page table.
+    Whole,
+    /// What the memory may grow to: every access is checked first. For processes whose address space is small or limited.
+    Slot,
+}
+
+fn dense(options: &EngineOptions, reach: Reach) -> Config {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(options.instances)
         .total_core_instances(options.instances.saturating_mul(4))
@@ -139,10 +151,10 @@ fn dense(options: &EngineOptions) -> Config {
         .max_memory_size(limits::MEMORY_BYTES)
         .linear_memory_keep_resident(0);
     let mut config = common();
-    config
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
-        .memory_reservation(limits::MEMORY_BYTES as u64)
-        .memory_guard_size(0);
+    config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    if reach == Reach::Slot {
+        config.memory_reservation(limits::MEMORY_BYTES as u64).memory_guard_size(0);
+    }
     config
 }
 
@@ -158,5 +170,38 @@ fn tick(clock: &Weak<Inner>) {
         let Some(inner) = clock.upgrade() else { return };
         inner.dense.engine.increment_epoch();
         inner.roomy.engine.increment_epoch();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn a_guest_of_the_dense_engine_can_address_all_that_32_bits_do() {
+        let options = EngineOptions { instances: 2 };
+        assert!(Parts::new(&dense(&options, Reach::Whole)).is_ok());
+        assert!(Parts::new(&dense(&options, Reach::Slot)).is_ok());
+    }
+
+    /// Runs in a process of its own, which the test below starts.
+    #[test]
+    #[ignore = "run by the test below with less address space"]
+    fn with_little_address_space() {
+        let options = EngineOptions { instances: 20 };
+        assert!(Parts::new(&dense(&options, Reach::Whole)).is_err());
+        Engine::new(options).unwrap();
+    }
+
+    #[test]
+    fn an_engine_is_set_up_where_address_space_is_short() {
+        let this = std::env::current_exe().unwrap();
+        // KiB: 20 slots of 64 MiB and their stacks fit, 20 of 4 GiB do not.
+        let script = r#"ulimit -v 20000000 && exec "$0" --exact engine::tests::with_little_address_space --ignored"#;
+        let run = Command::new("sh").args(["-c", script]).arg(this).output().unwrap();
+        let said = String::from_utf8_lossy(&run.stdout);
+        assert!(run.status.success() && said.contains("1 passed"), "{said}{}", String::from_utf8_lossy(&run.stderr));
     }
 }

@@ -289,7 +289,7 @@ impl Instance {
 
     /// Has a function turn records into records. The answer was checked against its input.
     pub async fn apply(&mut self, records: &Batch) -> Result<Transformed, CallError> {
-        let lowered: wire::Batch = convert::lower_batch(records, self.reads);
+        let lowered: wire::Batch = convert::lower_input(records, self.reads);
         let transformed =
             fallible!(self, "apply", Patience::Prompt, transform, |guest, store| guest.call_apply(store, &lowered));
         let transformed = convert::lift_transformed(transformed);

@@ -99,10 +99,22 @@ impl<'a> Change<'a> {
 }
 
 /// The records that a function makes of a batch, in the order of delivery.
+///
+/// Most functions treat all records alike: output `i` comes from record `i`, the same parts are new, and all take the default
+/// route. As long as that is so, outputs are only counted, and the lists are written at the end.
 #[derive(Debug, Default)]
 pub struct Output {
+    /// How many outputs were only counted, and so the index of the record that may be counted next; [`SPELLED`]: the lists
+    /// hold all outputs.
+    alike: u32,
+    /// What those outputs changed.
+    bits: u8,
+    /// How many outputs to make room for, and how many bytes of payload.
+    capacity: usize,
+    payload_bytes: usize,
     origins: Vec<u32>,
     also: Vec<(u32, u32)>,
+    /// Absent, like the routes, until an output needs it.
     changes: Vec<u8>,
     payload: ColumnBuilder,
     key: ColumnBuilder,
@@ -112,51 +124,36 @@ pub struct Output {
     rejected: Vec<types::Rejection>,
 }
 
+/// Says that outputs are in the lists. No record has this index: a batch of so many would not fit the memory.
+const SPELLED: u32 = u32::MAX;
+
 impl Output {
     /// Room for the output of `records`; for unit tests.
     pub fn for_batch(records: &Records) -> Self {
-        Self { origins: Vec::with_capacity(records.len()), ..Self::default() }
+        Self { capacity: records.len(), payload_bytes: records.payload_bytes(), ..Self::default() }
     }
 
     /// Passes a record on as it is. Costs nothing but its index.
     #[inline]
     pub fn keep(&mut self, record: RecordRef<'_>) {
-        // Both lists are absent until a record needs them.
-        if !self.changes.is_empty() {
-            self.changes.push(0);
-        }
-        if !self.routes.is_empty() {
-            self.routes.push(0);
-        }
-        self.origins.push(record.index());
+        self.row(record.index(), 0, 0);
     }
 
     /// Passes a record on with another content.
     #[inline]
     pub fn replace_payload(&mut self, record: RecordRef<'_>, payload: &[u8]) {
-        let row = self.origins.len();
-        if row == 0 {
-            // The first of a batch is a fair guess at how all will be.
-            self.payload =
-                ColumnBuilder::with_capacity(self.origins.capacity(), payload.len() * self.origins.capacity());
-        }
-        self.payload.push(payload);
-        self.changes.resize(row, 0);
-        self.changes.push(PAYLOAD);
-        if !self.routes.is_empty() {
-            self.routes.push(0);
-        }
-        self.origins.push(record.index());
+        self.push_payload(payload);
+        self.row(record.index(), PAYLOAD, 0);
     }
 
     /// Passes a record on, changed. One record may be emitted several times. Returns the output's index, for
     /// [`also`](Self::also).
     #[inline]
     pub fn emit(&mut self, record: RecordRef<'_>, change: Change<'_>) -> u32 {
-        let row = self.origins.len();
+        let row = self.len();
         let mut bits = 0;
         if let Some(payload) = change.payload {
-            self.payload.push(payload);
+            self.push_payload(payload);
             bits |= PAYLOAD;
         }
         if let Some(key) = change.key {
@@ -171,10 +168,53 @@ impl Output {
             self.timestamps.push(timestamp);
             bits |= TIMESTAMP;
         }
-        column::push_sparse(&mut self.changes, row, bits, 0);
-        column::push_sparse(&mut self.routes, row, change.route, 0);
-        self.origins.push(record.index());
+        self.row(record.index(), bits, change.route);
         row as u32
+    }
+
+    /// Adds an output. What is not like the others is handled apart, so that this is small enough to stand in the loop of
+    /// the caller: a call costs more than all that is done here.
+    #[inline(always)]
+    fn row(&mut self, origin: u32, bits: u8, route: u16) {
+        if origin == self.alike && bits == self.bits && route == 0 {
+            self.alike += 1;
+        } else {
+            self.unlike(origin, bits, route);
+        }
+    }
+
+    /// Adds an output that is not like those before it, or follows one that was not.
+    #[inline(never)]
+    fn unlike(&mut self, origin: u32, bits: u8, route: u16) {
+        if self.alike == 0 && origin == 0 && route == 0 {
+            // The first says how the others should be.
+            (self.alike, self.bits) = (1, bits);
+            return;
+        }
+        if self.alike != SPELLED {
+            self.spell();
+        }
+        column::push_sparse(&mut self.changes, self.origins.len(), bits, 0);
+        column::push_sparse(&mut self.routes, self.origins.len(), route, 0);
+        self.origins.push(origin);
+    }
+
+    /// Writes down the outputs that were only counted.
+    fn spell(&mut self) {
+        self.origins = column::count_up(self.alike, self.capacity);
+        if self.bits != 0 {
+            self.changes = vec![self.bits; self.alike as usize];
+        }
+        self.alike = SPELLED;
+    }
+
+    #[inline]
+    fn push_payload(&mut self, payload: &[u8]) {
+        if self.payload.is_unused() {
+            // What a function makes is mostly about as long as what it is made of.
+            self.payload = ColumnBuilder::with_capacity(self.capacity, self.payload_bytes);
+        }
+        self.payload.push(payload);
     }
 
     /// Passes a record on as it is, on another route than the default.
@@ -199,20 +239,24 @@ impl Output {
 
     /// How many records were made so far.
     pub fn len(&self) -> usize {
-        self.origins.len()
+        if self.alike == SPELLED { self.origins.len() } else { self.alike as usize }
     }
 
     /// Whether none was made so far.
     pub fn is_empty(&self) -> bool {
-        self.origins.is_empty()
+        self.len() == 0
     }
 
     /// For unit tests: for each output the index of its origin, its new content if there is one, and its route.
     pub fn rows(&self) -> Vec<(u32, Option<&[u8]>, u16)> {
         let mut replaced = 0;
-        (self.origins.iter().enumerate())
-            .map(|(row, &origin)| {
-                let payload = (self.changes.get(row).copied().unwrap_or(0) & PAYLOAD != 0).then(|| {
+        (0..self.len())
+            .map(|row| {
+                let (origin, bits) = match self.alike {
+                    SPELLED => (self.origins[row], self.changes.get(row).copied().unwrap_or(0)),
+                    _ => (row as u32, self.bits),
+                };
+                let payload = (bits & PAYLOAD != 0).then(|| {
                     replaced += 1;
                     self.payload.row(replaced - 1)
                 });
@@ -226,7 +270,10 @@ impl Output {
         self.rejected.iter().map(|rejection| (rejection.record_ref, rejection.reason.as_str()))
     }
 
-    fn finish(self) -> Transformed {
+    fn finish(mut self) -> Transformed {
+        if self.alike != SPELLED {
+            self.spell();
+        }
         Transformed {
             origins: self.origins,
             also: self.also,
@@ -279,6 +326,44 @@ mod tests {
         let made = out.finish();
         assert_eq!(made.origins, [0, 1, 3]);
         assert!(made.changes.is_empty() && made.routes.is_empty() && made.payload.ends.is_empty());
+    }
+
+    #[test]
+    fn outputs_that_are_alike_come_out_as_if_written_one_by_one() {
+        let records = records();
+        let at = |index| records.get(index).unwrap();
+        // All four alike; alike until one is dropped, changed otherwise, routed, or repeated.
+        type Step = (usize, Option<&'static [u8]>, u16);
+        let cases: [&[Step]; 7] = [
+            &[(0, Some(b"a"), 0), (1, Some(b"b"), 0), (2, Some(b""), 0), (3, Some(b"d"), 0)],
+            &[(0, None, 0), (1, None, 0), (3, None, 0)],
+            &[(0, None, 0), (1, Some(b"b"), 0), (2, None, 0)],
+            &[(0, Some(b"a"), 0), (1, None, 0)],
+            &[(0, None, 0), (1, None, 3)],
+            &[(0, None, 0), (0, None, 0), (1, None, 0)],
+            &[(1, None, 0), (0, None, 0)],
+        ];
+        for steps in cases {
+            let mut out = Output::for_batch(&records);
+            for &(index, payload, route) in steps {
+                match (payload, route) {
+                    (None, 0) => out.keep(at(index)),
+                    (Some(payload), 0) => out.replace_payload(at(index), payload),
+                    (_, route) => out.route(at(index), route),
+                }
+            }
+            assert_eq!(out.len(), steps.len());
+            let rows: Vec<_> = steps.iter().map(|&(index, payload, route)| (index as u32, payload, route)).collect();
+            assert_eq!(out.rows(), rows);
+            let made = out.finish();
+            let origins: Vec<u32> = steps.iter().map(|&(index, ..)| index as u32).collect();
+            assert_eq!(made.origins, origins);
+            let changes: Vec<u8> = steps.iter().map(|(_, payload, _)| u8::from(payload.is_some())).collect();
+            let changed = changes.contains(&PAYLOAD);
+            assert_eq!(made.changes, if changed { changes } else { Vec::new() });
+            assert_eq!(made.payload.ends.len(), steps.iter().filter(|(_, payload, _)| payload.is_some()).count());
+            assert_eq!(made.routes.is_empty(), steps.iter().all(|(.., route)| *route == 0));
+        }
     }
 
     #[test]

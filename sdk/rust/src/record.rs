@@ -62,13 +62,15 @@ impl Records {
     /// The record at `index`, which must be less than [`len`](Self::len).
     #[inline]
     pub fn get(&self, index: usize) -> Option<RecordRef<'_>> {
-        (index < self.len()).then_some(RecordRef { records: self, index: index as u32 })
+        let payload = column::row(&self.batch.payload, index);
+        (index < self.len()).then_some(RecordRef { records: self, index: index as u32, payload })
     }
 
     /// All records, in their order.
     #[inline]
     pub fn iter(&self) -> RecordsIter<'_> {
-        RecordsIter { records: self, next: 0 }
+        let payload = &self.batch.payload;
+        RecordsIter { records: self, next: 0, start: 0, bytes: &payload.bytes, ends: &payload.ends }
     }
 
     /// Bytes of all payloads together.
@@ -103,6 +105,10 @@ impl<'a> IntoIterator for &'a Records {
 pub struct RecordsIter<'a> {
     records: &'a Records,
     next: u32,
+    /// Where the payload of the next record starts.
+    start: usize,
+    bytes: &'a [u8],
+    ends: &'a [u32],
 }
 
 impl<'a> Iterator for RecordsIter<'a> {
@@ -115,7 +121,10 @@ impl<'a> Iterator for RecordsIter<'a> {
         }
         let index = self.next;
         self.next += 1;
-        Some(RecordRef { records: self.records, index })
+        let end = self.ends.get(index as usize).map_or(self.start, |&end| end as usize);
+        let payload = self.bytes.get(self.start..end).unwrap_or_default();
+        self.start = end;
+        Some(RecordRef { records: self.records, index, payload })
     }
 
     #[inline]
@@ -132,6 +141,7 @@ impl ExactSizeIterator for RecordsIter<'_> {}
 pub struct RecordRef<'a> {
     records: &'a Records,
     index: u32,
+    payload: &'a [u8],
 }
 
 impl<'a> RecordRef<'a> {
@@ -144,7 +154,7 @@ impl<'a> RecordRef<'a> {
     /// Its content.
     #[inline]
     pub fn payload(self) -> &'a [u8] {
-        column::row(&self.records.batch.payload, self.index as usize)
+        self.payload
     }
 
     /// Its key, if it has one. Records of one key are kept in order.

@@ -28,19 +28,3 @@ async fn an_answer_that_breaks_the_contract_is_refused() {
     }
     plain("bad-answer").await.apply(&Batch::of(["good"]).unwrap()).await.unwrap();
 }
-
-/// Not a gate: prints what one record costs, there and back.
-#[tokio::test]
-#[ignore = "a measurement; run it with --ignored --nocapture"]
-async fn what_a_record_costs() {
-    let mut instance = plain("by-index").await;
-    for (records, calls) in [(1_000_u32, 20_000_u32), (100, 50_000), (1, 200_000)] {
-        let batch = Batch::of((0..records).map(|_| [b'x'; 100])).unwrap();
-        let begun = std::time::Instant::now();
-        for _ in 0..calls {
-            instance.apply(&batch).await.unwrap();
-        }
-        let each = begun.elapsed().as_secs_f64() * 1e9 / f64::from(calls) / f64::from(records);
-        println!("{records} records a batch: {each:.1} ns a record");
-    }
-}
