@@ -15,10 +15,11 @@ use std::time::{Duration, Instant};
 
 const BATCHES: [u32; 5] = [1, 10, 100, 1_000, 10_000];
 const SIZES: [usize; 3] = [10, 100, 1024];
-/// How often each arm has its turn; the median of the turns is reported.
-const TURNS: usize = 21;
+/// How often each arm has its turn. What is reported is the turn that a tenth of the others beat: whatever else the machine
+/// does only adds to a turn, and the fastest of all may be luck.
+const TURNS: usize = 60;
 /// How long a turn lasts at least.
-const TURN: Duration = Duration::from_millis(8);
+const TURN: Duration = Duration::from_millis(3);
 
 /// Runs the benchmark and prints a table in Markdown.
 pub(crate) async fn run() -> Result<()> {
@@ -42,7 +43,7 @@ pub(crate) async fn run() -> Result<()> {
                 turns[2].push(guest_turn(&mut rebuilt, &batch).await?);
                 turns[3].push(native_turn(&batch)?);
             }
-            let [index, same, rebuild, native] = turns.map(median);
+            let [index, same, rebuild, native] = turns.map(undisturbed);
             println!(
                 "| {count} | {size} B | {index:.1} ns | {rebuild:.1} ns | {native:.1} ns | {:.2} | {:.2} |",
                 index / native,
@@ -112,7 +113,7 @@ fn per_record(start: Instant, hops: u64, batch: &Batch) -> f64 {
     start.elapsed().as_nanos() as f64 / (hops as f64 * f64::from(batch.count))
 }
 
-fn median(mut turns: Vec<f64>) -> f64 {
+fn undisturbed(mut turns: Vec<f64>) -> f64 {
     turns.sort_by(f64::total_cmp);
-    turns[turns.len() / 2]
+    turns[turns.len() / 10]
 }
