@@ -102,7 +102,7 @@ pub(crate) async fn run(options: &Options, folder: &Path, swaps: bool) -> Result
     if !ended.status.success() {
         faults.push(format!("after everything the server did not stop in order: {}", ended.status));
     }
-    let bound = Bound { redelivered: source.sent_again, restarts: killer.begun, window: SINK_WINDOW };
+    let bound = Bound { again: source.sent_again, cuts: killer.cuts() };
     let note = format!(
         "at most {in_flight} in flight to the source at one kill; {} of {} orders answered before the kill",
         killer.answered, killer.begun

@@ -41,6 +41,8 @@ pub(crate) struct Killer {
     /// What the last complete order of each kind took: apply, swap.
     took: [Option<Duration>; 2],
     pub(crate) tally: Tally,
+    /// Kills of a server that was ready, through which records may have passed.
+    ready_kills: u64,
     /// Orders that were begun, and those that were answered before the kill.
     pub(crate) begun: u64,
     pub(crate) answered: u64,
@@ -50,8 +52,8 @@ impl Killer {
     /// `passed` counts what left the runtime, `under_way` what has still to; `orders` makes commands.
     pub(crate) fn new(runtime: Runtime, passed: Count, under_way: Count, orders: Orders) -> Killer {
         let [start, opening, drain] = ["start", "opening", "drain"].map(named_time);
-        let (took, tally, begun, answered) = ([None; 2], Tally::default(), 0, 0);
-        Killer { runtime, passed, under_way, orders, start, opening, drain, took, tally, begun, answered }
+        let (took, tally, ready_kills, begun, answered) = ([None; 2], Tally::default(), 0, 0, 0);
+        Killer { runtime, passed, under_way, orders, start, opening, drain, took, tally, ready_kills, begun, answered }
     }
 
     /// Starts the runtime and waits until it is ready.
@@ -162,6 +164,7 @@ impl Killer {
         if kill.phase.reach == Reach::Ready && phase != "opening" {
             self.opening /= 2;
         }
+        self.ready_kills += u64::from(ended.seen.ready.is_some());
         self.tally.add(phase);
         Ok(Some(phase))
     }
@@ -171,8 +174,14 @@ impl Killer {
         self.runtime.check()?;
         let busy = (self.under_way)() >= BUSY;
         self.runtime.kill().await?;
+        self.ready_kills += 1;
         self.tally.add(if busy { "busy" } else { "running" });
         Ok(())
+    }
+
+    /// How often a pipeline through which records may have passed was cut off, by a kill or by an order.
+    pub(crate) fn cuts(&self) -> u64 {
+        self.ready_kills + self.begun
     }
 
     /// Gives an order and waits for its answer, without a kill.

@@ -6,6 +6,7 @@
 mod bridge;
 mod broker;
 mod dead_letters;
+mod file;
 mod killer;
 mod ledger;
 mod options;
@@ -35,7 +36,7 @@ async fn main() -> ExitCode {
 /// Runs, reports, and says how the process ends.
 async fn judged() -> Result<ExitCode> {
     let options = Options::read()?;
-    if broker::Broker::program().is_none() {
+    if options.scenario != Scenario::File && broker::Broker::program().is_none() {
         println!("skipped: crash runs need the Mosquitto broker (Debian: apt-get install mosquitto)");
         return Ok(ExitCode::SUCCESS);
     }
@@ -78,6 +79,7 @@ async fn judged() -> Result<ExitCode> {
 async fn run(options: &Options, folder: &Path) -> Result<Report> {
     match options.scenario {
         Scenario::Mqtt => bridge::run(options, folder, false).await,
+        Scenario::File => file::run(options, folder).await,
         Scenario::Swap => bridge::run(options, folder, true).await,
     }
 }

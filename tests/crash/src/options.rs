@@ -56,7 +56,9 @@ pub(crate) struct Options {
 pub(crate) enum Scenario {
     /// MQTT to MQTT at QoS 1, by a real broker.
     Mqtt,
-    /// The same, while components are replaced.
+    /// A generator to lines of a file; needs a log that lasts.
+    File,
+    /// The same as mqtt, while components are replaced.
     Swap,
 }
 
