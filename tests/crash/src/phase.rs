@@ -54,7 +54,7 @@ pub(crate) static PHASES: [Phase; 8] = [
     Phase { name: "drain", reach: Reach::Told(Order::Stop), within: Duration::from_millis(30) },
     Phase { name: "apply", reach: Reach::Told(Order::Apply), within: Duration::from_millis(400) },
     Phase { name: "swap", reach: Reach::Told(Order::Swap), within: Duration::from_millis(700) },
-    Phase { name: "compaction", reach: Reach::Logged("compact"), within: Duration::from_millis(20) },
+    Phase { name: "compaction", reach: Reach::Logged("compaction began"), within: Duration::from_millis(20) },
 ];
 
 /// The phase of this name.
