@@ -6,9 +6,11 @@ use serde::Deserialize;
 use crate::packet::{ConnectOptions, Qos, Version};
 use crate::topic::{self, Template};
 
-/// Parameters of an MQTT stream.
+/// Parameters of an MQTT stream. The schema has no room for others; a class of another system may bring a schema of its own that
+/// has, and then what is unknown here passes.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(deny_unknown_fields)]
 pub struct Parameters {
     /// The broker: `mqtt://host:port`, `mqtt://user:password@host:port`, `mqtts://host:port`, or just `host:port`. The port
     /// may be left out: 1883, with TLS 8883.
@@ -63,8 +65,10 @@ pub struct Parameters {
     pub max_in_flight: u16,
 }
 
-/// Parameters that this component has none of, and lets pass: a KPS class declares its own (image tags, log levels).
+/// Parameters that this component has none of. Its schema says so, and those that a KPS class declares for its container (image
+/// tags, log levels) pass all the same.
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
+#[schemars(deny_unknown_fields)]
 pub struct Unused {}
 
 /// A version of MQTT.

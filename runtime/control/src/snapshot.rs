@@ -69,13 +69,16 @@ impl Snapshot {
             Some(Ref::Name { name, .. }) => return self.project_name(&name),
             None => {}
         }
-        // Only an id finds an instance without knowing the project.
-        match object.instance_ref() {
-            Some(Ref::Uid(uid)) if object.kind.is_in_instance() => {
-                self.get(Kind::Instance, &uid).map(|instance| self.project(instance)).unwrap_or_default()
-            }
-            _ => String::new(),
-        }
+        // Without knowing the project an instance is found by its id, or by a name that only one has.
+        let instance = match object.instance_ref().filter(|_| object.kind.is_in_instance()) {
+            Some(Ref::Uid(uid)) => self.get(Kind::Instance, &uid),
+            Some(Ref::Name { name, .. }) => match self.named(Kind::Instance, &name) {
+                [one] => Some(one),
+                _ => None,
+            },
+            None => None,
+        };
+        instance.map(|instance| self.project(instance)).unwrap_or_default()
     }
 
     /// Projects are known by name; some documents give the id.

@@ -20,15 +20,39 @@ use crate::{
 /// The version of the KPS service domain that this runtime stands for: the first with connectors.
 pub const SERVICE_DOMAIN_VERSION: &str = "2.3.0";
 
+/// How the values of one scope are judged.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// What they must fit.
+    pub schema: Option<Value>,
+    /// What the component knows of them, where fields that it does not know only deserve a warning.
+    pub known: Option<Value>,
+}
+
+impl Rules {
+    /// The schema of the class or function holds, else that of its component. Where the document is of another system
+    /// (`foreign`), whose parameters may be for the container that it was written for, the component's own schema allows
+    /// further fields.
+    pub fn new(own: Option<Value>, of_component: Option<Value>, foreign: bool) -> Self {
+        match (own, of_component) {
+            (Some(own), known) => Rules { known: known.filter(|known| *known != own), schema: Some(own) },
+            (None, Some(schema)) if foreign => {
+                Rules { schema: Some(schema::opened(schema.clone())), known: Some(schema) }
+            }
+            (None, schema) => Rules { schema, known: None },
+        }
+    }
+}
+
 /// The schemas of a class or function as they hold: its own, else those of its component.
 #[derive(Debug, Clone, Default)]
 pub struct Schemas {
     /// Of an instance's `static`.
-    pub static_parameters: Option<Value>,
+    pub static_parameters: Rules,
     /// Of a config's `parameters`.
-    pub config: Option<Value>,
+    pub config: Rules,
     /// Of a stream's `parameters`, or a step's `args`.
-    pub stream: Option<Value>,
+    pub stream: Rules,
 }
 
 /// The schemas of a class or function, and what its component says of itself, as far as it is registered.
@@ -36,30 +60,23 @@ pub fn schemas_of(lookup: &dyn Lookup, object: &Object) -> (Schemas, Option<Desc
     let description = component_of(lookup, object)
         .and_then(|component| component.typed::<ComponentSpec>().ok())
         .and_then(|spec| serde_json::from_value::<Description>(spec.describes).ok());
-    let from_component = |name: &str| {
-        let content = description.as_ref()?.schema(name)?;
-        serde_json::from_str(content).ok()
+    let rules = |own: Option<Value>, name: &str| {
+        let content = description.as_ref().and_then(|description| description.schema(name));
+        Rules::new(own, content.and_then(|content| serde_json::from_str(content).ok()), !object.form.is_native())
     };
-    let mut schemas = Schemas {
-        static_parameters: from_component("static"),
-        config: from_component("config"),
-        stream: from_component("stream"),
+    let [own_static, own_config, own_stream] = match object.kind {
+        Kind::Class => object
+            .typed::<ClassSpec>()
+            .map(|spec| [spec.static_schema, spec.config_schema, spec.stream_schema])
+            .unwrap_or_default(),
+        Kind::Function => object.typed::<FunctionSpec>().map(|spec| [None, None, spec.args_schema]).unwrap_or_default(),
+        _ => Default::default(),
     };
-    match object.kind {
-        Kind::Class => {
-            if let Ok(spec) = object.typed::<ClassSpec>() {
-                schemas.static_parameters = spec.static_schema.or(schemas.static_parameters);
-                schemas.config = spec.config_schema.or(schemas.config);
-                schemas.stream = spec.stream_schema.or(schemas.stream);
-            }
-        }
-        Kind::Function => {
-            if let Ok(spec) = object.typed::<FunctionSpec>() {
-                schemas.stream = spec.args_schema.or(schemas.stream);
-            }
-        }
-        _ => {}
-    }
+    let schemas = Schemas {
+        static_parameters: rules(own_static, "static"),
+        config: rules(own_config, "config"),
+        stream: rules(own_stream, "stream"),
+    };
     (schemas, description)
 }
 
@@ -137,10 +154,15 @@ impl Checker<'_> {
         }
     }
 
-    fn parameters(&mut self, schema: Option<&Value>, values: &crate::connector::Values, path: &str) {
-        if let Some(schema) = schema {
-            let value = Value::Object(values.clone());
+    fn parameters(&mut self, rules: &Rules, values: &crate::connector::Values, path: &str) {
+        let value = Value::Object(values.clone());
+        if let Some(schema) = &rules.schema {
             self.found.extend(schema::validate(schema, &value, &self.object.path(path)));
+        }
+        if let Some(known) = &rules.known {
+            let unused = schema::unused(known, &value, &self.object.path(path));
+            let told = |one: Diagnostic| Diagnostic { message: format!("{} for the component", one.message), ..one };
+            self.found.extend(unused.into_iter().map(told));
         }
     }
 
@@ -158,7 +180,7 @@ impl Checker<'_> {
     fn instance(&mut self, spec: &InstanceSpec) {
         if let Some(class) = self.find(Kind::Class, &spec.class, "class") {
             let (schemas, _) = schemas_of(self.lookup, &class);
-            self.parameters(schemas.static_parameters.as_ref(), &spec.static_parameters, "static");
+            self.parameters(&schemas.static_parameters, &spec.static_parameters, "static");
         }
     }
 
@@ -172,7 +194,7 @@ impl Checker<'_> {
     fn config(&mut self, spec: &ConfigSpec) {
         if let Some(class) = self.class_of(&spec.instance) {
             let (schemas, _) = schemas_of(self.lookup, &class);
-            self.parameters(schemas.config.as_ref(), &spec.parameters, "parameters");
+            self.parameters(&schemas.config, &spec.parameters, "parameters");
         }
         self.labels("serviceDomainSelectors", &spec.service_domain_selectors);
     }
@@ -183,7 +205,7 @@ impl Checker<'_> {
         if let Some(class) = self.class_of(&spec.instance) {
             let (schemas, description) = schemas_of(self.lookup, &class);
             self.direction(&class, description.as_ref(), spec.direction, "direction");
-            self.parameters(schemas.stream.as_ref(), &spec.parameters, "parameters");
+            self.parameters(&schemas.stream, &spec.parameters, "parameters");
         }
     }
 
@@ -267,7 +289,7 @@ impl Checker<'_> {
                 let (schemas, _) = schemas_of(self.lookup, &function);
                 let mut args = function.typed::<FunctionSpec>().map(|spec| spec.args).unwrap_or_default();
                 args.extend(step.args.clone());
-                self.parameters(schemas.stream.as_ref(), &args, &format!("{path}.args"));
+                self.parameters(&schemas.stream, &args, &format!("{path}.args"));
             }
         }
         self.loops(spec);
@@ -279,10 +301,10 @@ impl Checker<'_> {
         let Some(class) = self.find(Kind::Class, reference, &format!("{path}.class")) else { return };
         let (schemas, description) = schemas_of(self.lookup, &class);
         self.direction(&class, description.as_ref(), wanted, &format!("{path}.class"));
-        self.parameters(schemas.stream.as_ref(), &inline.parameters, &format!("{path}.parameters"));
-        self.parameters(schemas.static_parameters.as_ref(), &inline.static_parameters, &format!("{path}.static"));
+        self.parameters(&schemas.stream, &inline.parameters, &format!("{path}.parameters"));
+        self.parameters(&schemas.static_parameters, &inline.static_parameters, &format!("{path}.static"));
         if !inline.config.is_empty() {
-            self.parameters(schemas.config.as_ref(), &inline.config, &format!("{path}.config"));
+            self.parameters(&schemas.config, &inline.config, &format!("{path}.config"));
         }
     }
 

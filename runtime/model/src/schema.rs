@@ -15,6 +15,9 @@ use crate::{
 /// How many errors of one value are told; more would not be read.
 const TOLD: usize = 50;
 
+/// How the message of a field that is not in the schema begins.
+const UNKNOWN: &str = "unknown field";
+
 /// What is wrong with a schema itself. `path` is where it stands in its document.
 pub fn problems(schema: &Value, path: &str) -> Vec<Diagnostic> {
     match compile(schema, path) {
@@ -31,9 +34,33 @@ pub fn validate(schema: &Value, value: &Value, path: &str) -> Vec<Diagnostic> {
         Err(diagnostic) => return vec![*diagnostic],
     };
     let mut found: Vec<Diagnostic> =
-        validator.iter_errors(value).take(TOLD).flat_map(|error| explain(schema, &error, path)).collect();
+        validator.iter_errors(value).take(TOLD).flat_map(|error| explain((schema, value), &error, path)).collect();
     found.dedup();
     found
+}
+
+/// What a value holds that the schema has no field for, as warnings: for values that another schema allows.
+pub fn unused(schema: &Value, value: &Value, path: &str) -> Vec<Diagnostic> {
+    let Ok(validator) = compile(schema, path) else { return Vec::new() };
+    let told = validator.iter_errors(value).take(TOLD).flat_map(|error| explain((schema, value), &error, path));
+    told.filter(|diagnostic| diagnostic.message.starts_with(UNKNOWN)).map(Diagnostic::as_warning).collect()
+}
+
+/// The same schema without a word against fields that it does not know.
+pub fn opened(mut schema: Value) -> Value {
+    if let Some(members) = schema.as_object_mut() {
+        for keyword in ["additionalProperties", "unevaluatedProperties"] {
+            if members.get(keyword) == Some(&Value::Bool(false)) {
+                members.remove(keyword);
+            }
+        }
+        for keyword in ["anyOf", "oneOf", "allOf"] {
+            if let Some(Value::Array(forms)) = members.get_mut(keyword) {
+                *forms = std::mem::take(forms).into_iter().map(opened).collect();
+            }
+        }
+    }
+    schema
 }
 
 /// Without `$schema`, draft 7 and then 4 are tried: what KPS authors write is one of the two.
@@ -142,7 +169,32 @@ fn message(error: &ValidationError<'_>) -> String {
     }
 }
 
-fn explain(schema: &Value, error: &ValidationError<'_>, path: &str) -> Vec<Diagnostic> {
+/// Fields that the schema of an object does not have.
+fn unknown<'a>(object: &Value, names: impl Iterator<Item = &'a str>, place: &str) -> Vec<Diagnostic> {
+    let known: Vec<&str> =
+        object["properties"].as_object().map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default();
+    let expected = if known.is_empty() { "nothing here".to_owned() } else { one_of(&known) };
+    names
+        .map(|name| {
+            let near = suggestion(name, known.iter().copied());
+            Diagnostic::new(Code::BadParameters, format!("{UNKNOWN} `{name}`"))
+                .at(member(place, name))
+                .expected(expected.clone())
+                .maybe_help(near.map(|near| format!("did you mean `{near}`?")))
+        })
+        .collect()
+}
+
+/// Whether an error is about the value at `place` as a whole: then it was not meant to have this form.
+fn refuses_all(error: &ValidationError<'_>, place: &str, path: &str) -> bool {
+    let of_members = matches!(
+        error.kind(),
+        Kind::Required { .. } | Kind::AdditionalProperties { .. } | Kind::UnevaluatedProperties { .. }
+    ) || error.schema_path().as_str().ends_with("/additionalProperties");
+    !of_members && locate(path, error.instance_path().as_str()) == place
+}
+
+fn explain((schema, value): (&Value, &Value), error: &ValidationError<'_>, path: &str) -> Vec<Diagnostic> {
     let place = locate(path, error.instance_path().as_str());
     // The schema of the object that the keyword belongs to.
     let keyword = error.schema_path().as_str();
@@ -162,23 +214,26 @@ fn explain(schema: &Value, error: &ValidationError<'_>, path: &str) -> Vec<Diagn
             vec![diagnostic]
         }
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-            let known: Vec<&str> = object["properties"]
-                .as_object()
-                .map(|map| map.keys().map(String::as_str).collect())
-                .unwrap_or_default();
-            let of = |name: &str| match suggestion(name, known.iter().copied()) {
-                Some(near) => Some(format!("did you mean `{near}`?")),
-                None if known.is_empty() => None,
-                None => Some(format!("fields here are {}", known.join(", "))),
-            };
-            unexpected
-                .iter()
-                .map(|name| {
-                    Diagnostic::new(Code::BadParameters, format!("unknown field `{name}`"))
-                        .at(member(&place, name))
-                        .maybe_help(of(name))
+            unknown(object, unexpected.iter().map(String::as_str), &place)
+        }
+        // What the validator makes of a schema that has no fields at all.
+        Kind::FalseSchema if keyword.ends_with("/additionalProperties") => {
+            let members = value.pointer(error.instance_path().as_str()).and_then(Value::as_object);
+            unknown(object, members.into_iter().flat_map(|members| members.keys().map(String::as_str)), &place)
+        }
+        Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
+            let forms = context.iter().filter(|form| !form.iter().any(|error| refuses_all(error, &place, path)));
+            let forms = forms.map(|form| form.iter().flat_map(|error| explain((schema, value), error, path)).collect());
+            // The form that was most likely meant: the one with the fewest faults, and with a suggestion for one of them.
+            forms
+                .min_by_key(|told: &Vec<Diagnostic>| (told.len(), told.iter().all(|one| one.help.is_none())))
+                .unwrap_or_else(|| {
+                    vec![
+                        Diagnostic::new(Code::BadParameters, message(error))
+                            .found(shown(&place, error.instance()))
+                            .at(place),
+                    ]
                 })
-                .collect()
         }
         Kind::Referencing(problem) => vec![
             Diagnostic::new(Code::RemoteSchema, format!("the schema refers to something outside itself: {problem}"))
@@ -233,6 +288,42 @@ mod tests {
         let broker = found.iter().find(|d| d.path == "stream.broker").unwrap();
         assert_eq!(broker.expected.as_deref(), Some("string: address"));
         assert_eq!(found.last().unwrap().help.as_deref(), Some("did you mean `port`?"));
+        assert_eq!(found.last().unwrap().expected.as_deref(), Some("broker, port or list"));
+    }
+
+    #[test]
+    fn of_several_forms_the_one_that_was_meant_is_explained() {
+        let form = |names: &[&str]| {
+            let properties: serde_json::Map<String, Value> =
+                names.iter().map(|name| ((*name).to_owned(), json!({"type": "string"}))).collect();
+            json!({"type": "object", "properties": properties, "required": ["file"], "additionalProperties": false})
+        };
+        let schema = json!({"anyOf": [form(&["file", "pattern"]), form(&["file", "append"])]});
+        check(&schema, &json!({"file": "a", "append": "b"}), &[]);
+        let found = check(&schema, &json!({"file": "a", "appned": "b"}), &[(Code::BadParameters, "stream.appned")]);
+        assert_eq!(found[0].help.as_deref(), Some("did you mean `append`?"));
+        let found = check(&schema, &json!({"pattern": "b"}), &[(Code::BadParameters, "stream.file")]);
+        assert_eq!(found[0].message, "missing");
+        check(&schema, &json!(7), &[(Code::BadParameters, "stream")]);
+    }
+
+    #[test]
+    fn what_a_schema_has_no_field_for_can_be_told_and_let_pass() {
+        let closed = json!({"type": "object", "properties": {"topic": {}}, "additionalProperties": false});
+        for schema in [closed.clone(), json!({"anyOf": [closed.clone()]})] {
+            let value = json!({"topic": 1, "image_tag": "1.0"});
+            let told = unused(&schema, &value, "static");
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert_eq!((told[0].path.as_str(), told[0].is_error()), ("static.image_tag", false));
+            assert_eq!(validate(&opened(schema), &value, "static"), []);
+        }
+        let none = json!({"type": "object", "additionalProperties": false});
+        let found = check(
+            &none,
+            &json!({"a": 1, "b": 2}),
+            &[(Code::BadParameters, "stream.a"), (Code::BadParameters, "stream.b")],
+        );
+        assert_eq!(found[0].expected.as_deref(), Some("nothing here"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ferrule_model::check as model;
 use ferrule_model::component::Problem;
 use ferrule_model::conditions::types;
 use ferrule_model::connector::{ConfigSpec, FunctionSpec, InstanceSpec, PipelineSpec, StreamSpec, Values};
+use ferrule_model::document::place_in_pipeline;
 use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Truth};
 use serde_json::Value;
 
@@ -28,7 +29,7 @@ pub(crate) async fn check(
     let check = Check { inner, after, planned, components, resolution: resolve(&after.snapshot(), &Site::default()) };
     let mut found = Vec::new();
     for planned in planned {
-        let place = |diagnostic: Diagnostic| diagnostic.in_document(&planned.document);
+        let place = |diagnostic: Diagnostic| placed(&planned.object, diagnostic).in_document(&planned.document);
         let own: Vec<_> = model::check(&planned.object, after).into_iter().map(place).collect();
         // One cause, one message: what cannot be resolved is not said again where the fields themselves are wrong.
         if !own.iter().any(Diagnostic::is_error) {
@@ -178,7 +179,7 @@ impl Check<'_> {
     /// What the component says is wrong with values of the object.
     fn told(&self, object: &Object, member: &str, component: &Component, problem: &Problem) -> Diagnostic {
         let name = &component.description().name;
-        model::guest_problem(object, member, problem)
+        placed(object, model::guest_problem(object, member, problem))
             .in_document(self.document(object))
             .help(format!("`ferrule inspect {name}` shows what the component takes"))
     }
@@ -206,6 +207,14 @@ impl Check<'_> {
             // A file that is broken is a condition of the stream, not an error of this document.
             None => self.inner.registry.component(digest).await.ok(),
         }
+    }
+}
+
+/// What a pipeline implies has no document: the path is one in the pipeline's.
+fn placed(object: &Object, diagnostic: Diagnostic) -> Diagnostic {
+    match place_in_pipeline(object, &diagnostic.path) {
+        Some(path) => diagnostic.at(path),
+        None => diagnostic,
     }
 }
 

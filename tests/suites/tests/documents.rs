@@ -119,3 +119,58 @@ fn what_is_in_use_is_not_deleted_and_the_answer_names_the_user() {
     ferrule.run(&["delete", "connectorinstance", "thermo-hall-1", "-n", "halls"]).fails(4, &["hall-1-readings"]);
     ferrule.run(&["delete", "connectorstream", "no-such-stream"]).fails(3, &["no-such-stream"]);
 }
+
+#[test]
+fn a_parameter_that_no_guest_knows_is_refused_with_a_suggestion() {
+    let ferrule = Ferrule::start();
+    let good = "{class: generator}";
+    for (source, sink, wrong, meant) in [
+        (
+            "{class: mqtt, parameters: {broker: 'b:1', topics: ['#'], clean-sesion: true}}",
+            "{class: blackhole}",
+            "source.parameters.clean-sesion",
+            "clean-session",
+        ),
+        (
+            good,
+            "{class: mqtt, parameters: {broker: 'b:1', topic: t, reatin: true}}",
+            "sink.parameters.reatin",
+            "retain",
+        ),
+        (
+            good,
+            "{class: mqtt, static: {image_tag: '1'}, parameters: {broker: 'b:1', topic: t}}",
+            "sink.static.image_tag",
+            "expected: nothing here",
+        ),
+        (good, "{class: http, parameters: {url: 'http://h/', timout: 3}}", "sink.parameters.timout", "timeout"),
+        (good, "{class: file, parameters: {folder: /x, file: f, synk: true}}", "sink.parameters.synk", "sync"),
+        ("{class: generator, parameters: {cuont: 3}}", "{class: blackhole}", "source.parameters.cuont", "count"),
+        (good, "{class: blackhole, parameters: {depth: 3}}", "sink.parameters.depth", "expected: nothing here"),
+    ] {
+        let document = native("Pipeline", "typo", &format!("{{source: {source}, sink: {sink}}}"));
+        let answer =
+            ferrule.apply(&document).fails(7, &["FE0122", " -: spec.", wrong, "unknown field", "expected:", meant]);
+        assert!(!answer.err.contains("panicked"), "{}", answer.err);
+    }
+    let function =
+        "{source: {class: generator}, functions: [{function: jq, args: {progam: '.'}}], sink: {class: blackhole}}";
+    let answer = ferrule.apply(&native("Pipeline", "typo", function));
+    answer.fails(7, &["functions[0].args.progam", "unknown field", "did you mean `program`?"]);
+    assert!(ferrule.get("pipeline", "typo").is_none());
+}
+
+#[test]
+fn what_only_the_class_of_another_system_knows_passes_with_a_warning() {
+    let ferrule = Ferrule::start();
+    let thermo = root().join("target/guests/mqtt.wasm");
+    let samples = root().join("samples/kps");
+    ferrule.run(&["apply", "-f", samples.to_str().unwrap()]).ok();
+    ferrule.run(&["register", thermo.to_str().unwrap(), "--for", "thermo"]).ok();
+    let answer = ferrule.run(&["apply", "-f", samples.to_str().unwrap()]).ok();
+    assert!(answer.err.contains("warning[FE0122]"), "{}", answer.err);
+    assert!(answer.err.contains("image_tag"), "{}", answer.err);
+    ferrule.wait("stream", "hall-1-alarms", "checked without complaint", |stream| {
+        !stream["status"].to_string().contains("ParametersInvalid")
+    });
+}

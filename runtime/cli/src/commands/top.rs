@@ -13,7 +13,8 @@ use crate::exit::Outcome;
 use crate::output::Format;
 use crate::views;
 
-/// Shows the same as `status` again and again: redrawn in place on a terminal, one report after another otherwise.
+/// Shows the same as `status` again and again, redrawn in place on a terminal. Elsewhere: one report, or as many as --count says;
+/// with -o json or yaml one after another.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
     /// Names of streams and pipelines; none: all.
@@ -63,7 +64,9 @@ impl Top {
         let output = &context.output;
         let query = StatusQuery { targets: self.targets.clone(), namespace: self.scope.namespace() };
         let mut reports = client.watch_status(query, Duration::from_secs_f64(self.interval)).await?;
-        let mut shown = 0;
+        // Nothing can be redrawn in a file or a pipe: one table is what whoever reads it wants.
+        let once = (!live && output.format == Format::Table).then_some(1);
+        let (mut shown, count) = (0, self.count.or(once));
         while let Some(report) = reports.next().await {
             let report = report?;
             if output.format != Format::Table {
@@ -85,7 +88,7 @@ impl Top {
                 )?;
             }
             shown += 1;
-            if self.count.is_some_and(|count| shown >= count) {
+            if count.is_some_and(|count| shown >= count) {
                 break;
             }
         }

@@ -51,10 +51,10 @@ impl<'a> Instance<'a> {
         let chosen =
             self.class.component(snapshot, Some((own, &self.spec.static_parameters)), direction, &mut self.pins)?;
         let (class, description) = (&self.class.spec, &chosen.description);
-        let name = self.object.name();
-        let static_schema = parameters::schema(class.static_schema.as_ref(), description, "static")?;
+        let (document, name) = (Some(self.class.object), self.object.name());
+        let static_schema = parameters::schema(document, class.static_schema.as_ref(), description, "static")?;
         parameters::check(&format!("instance {name}: static"), &self.spec.static_parameters, static_schema.as_ref())?;
-        let config_schema = parameters::schema(class.config_schema.as_ref(), description, "config")?;
+        let config_schema = parameters::schema(document, class.config_schema.as_ref(), description, "config")?;
         if !self.config.is_empty() {
             parameters::check(&format!("config of instance {name}: parameters"), &self.config, config_schema.as_ref())?;
         }

@@ -1,29 +1,28 @@
 //! Whether parameters fit the schema that they are for.
 
-use ferrule_model::Code;
+use ferrule_model::check::Rules;
 use ferrule_model::component::Description;
 use ferrule_model::connector::{Limits, Values};
+use ferrule_model::{Code, Object};
 use serde_json::Value;
 
 use crate::finding::Problem;
 
-/// The schema that holds: the document's, else the component's.
+/// The schema that holds: that of the class or function (`own`, in `document`), else the component's.
 pub(crate) fn schema(
-    document: Option<&Value>,
+    document: Option<&Object>,
+    own: Option<&Value>,
     description: &Description,
     name: &str,
 ) -> Result<Option<Value>, Problem> {
-    if let Some(schema) = document {
-        return Ok(Some(schema.clone()));
-    }
-    let Some(text) = description.schema(name) else { return Ok(None) };
-    serde_json::from_str(text).map(Some).map_err(|error| {
+    let of_component = description.schema(name).map(serde_json::from_str).transpose().map_err(|error| {
         let message = format!(
             "the schema `{name}` of component {} is no JSON ({error}); register a mended one",
             description.name
         );
         Problem::new("ComponentBroken", Code::InvalidDescribe, message)
-    })
+    })?;
+    Ok(Rules::new(own.cloned(), of_component, document.is_some_and(|document| !document.form.is_native())).schema)
 }
 
 /// Checks `values`, which stand at `place`, against a schema.

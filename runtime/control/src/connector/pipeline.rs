@@ -192,8 +192,10 @@ fn step(
         let message = format!("args.{unknown}: the function has no such parameter; it has {}", names.join(", "));
         return Err(at(Problem::new("ParametersInvalid", Code::BadParameters, message)));
     }
-    let schema = parameters::schema(own.and_then(|own| own.args_schema.as_ref()), &component.description, "stream")
-        .map_err(at)?;
+    let document = function.as_ref().map(|function| function.object);
+    let schema =
+        parameters::schema(document, own.and_then(|own| own.args_schema.as_ref()), &component.description, "stream")
+            .map_err(at)?;
     parameters::check("args", &args, schema.as_ref()).map_err(at)?;
 
     let args = Value::Object(args);

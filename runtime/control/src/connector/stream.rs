@@ -44,7 +44,9 @@ pub(crate) fn resolve(
     }
     instance.class.allows(read.direction)?;
     let component = instance.component(snapshot, Some(read.direction))?;
-    let schema = parameters::schema(instance.class.spec.stream_schema.as_ref(), &component.description, "stream")?;
+    let class = &instance.class;
+    let schema =
+        parameters::schema(Some(class.object), class.spec.stream_schema.as_ref(), &component.description, "stream")?;
     parameters::check("spec.parameters", &read.parameters, schema.as_ref())?;
 
     let asker = Asker {

@@ -116,7 +116,7 @@ fn a_component_brings_its_schemas_and_directions() {
         native(Kind::Stream, "s", json!({"instance": "i", "direction": "EGRESS"})),
     ];
     let (schemas, description) = schemas_of(&objects, &objects[1]);
-    assert!(schemas.stream.is_some() && description.is_some());
+    assert!(schemas.stream.schema.is_some() && description.is_some());
     let codes: Vec<(Code, String)> = check(&objects[3], &objects).into_iter().map(|d| (d.code, d.path)).collect();
     assert_eq!(
         codes,
@@ -169,4 +169,38 @@ fn what_an_object_is_does_not_change() {
     let found = check_change(&old, &new);
     assert_eq!((found[0].code, found[0].path.as_str()), (Code::Immutable, "spec.direction"));
     assert_eq!(check_change(&new, &new), []);
+}
+
+#[test]
+fn what_a_component_has_no_use_for_is_refused_unless_the_class_is_of_another_system() {
+    let closed = r#"{"properties": {"topic": {}, "retain": {}}, "additionalProperties": false}"#;
+    let describes = json!({
+        "name": "mqtt", "version": "0.1.0", "summary": "", "directions": ["ingress"], "capabilities": [],
+        "schemas": [{"name": "stream", "content": closed}, {"name": "static", "content": closed}],
+        "reads": serde_json::to_value(crate::component::Columns::default()).unwrap(), "routes": [], "properties": [],
+    });
+    let component =
+        json!({"version": "0.1.0", "digest": "sha256:00", "size": 1, "world": "source", "describes": describes});
+    let mut class = native(Kind::Class, "mqtt", json!({}));
+    let instance = native(Kind::Instance, "i", json!({"class": "mqtt", "static": {"image_tag": "1.0"}}));
+    let parameters = json!({"topic": "t", "reatin": true});
+    let stream = native(Kind::Stream, "s", json!({"instance": "i", "direction": "INGRESS", "parameters": parameters}));
+    let component = native(Kind::Component, "mqtt", component);
+    let judged = |class: &Arc<Object>| {
+        let objects = vec![component.clone(), class.clone(), instance.clone(), stream.clone()];
+        let mut found = check(&instance, &objects);
+        found.extend(check(&stream, &objects));
+        let paths: Vec<&str> = found.iter().map(|one| one.path.as_str()).collect();
+        assert_eq!(paths, ["spec.static.image_tag", "spec.parameters.reatin"], "{found:#?}");
+        assert_eq!(found[1].help.as_deref(), Some("did you mean `retain`?"));
+        assert_eq!(found[1].expected.as_deref(), Some("topic or retain"));
+        found.iter().map(Diagnostic::is_error).collect::<Vec<_>>()
+    };
+    assert_eq!(judged(&class), [true, true]);
+    Arc::make_mut(&mut class).form = crate::Form::Kps { syntax: crate::Syntax::Json, document: Default::default() };
+    assert_eq!(judged(&class), [false, false]);
+    // A schema of the class's own says what is allowed, and the component what it has no use for.
+    Arc::make_mut(&mut class).form = crate::Form::Native;
+    Arc::make_mut(&mut class).set_spec(json!({"staticSchema": {}, "streamSchema": {"type": "object"}})).unwrap();
+    assert_eq!(judged(&class), [false, false]);
 }

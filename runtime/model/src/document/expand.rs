@@ -121,6 +121,20 @@ fn stream(
     Ok(true)
 }
 
+/// Where the document of the pipeline that implies an object says what stands at `path` in the object: `spec.parameters` of the
+/// stream `hello-source` is `spec.source.parameters` of the pipeline `hello`. None for objects that have a document of their own.
+pub fn place_in_pipeline(object: &Object, path: &str) -> Option<String> {
+    let owner = object.metadata.owner_references.iter().find(|owner| owner.kind == Kind::Pipeline)?;
+    let word = object.name().strip_prefix(&owner.name)?.strip_prefix('-')?;
+    let rest = path.strip_prefix("spec.")?;
+    let end = if matches!(word, "source" | "sink") { word.to_owned() } else { format!("routes.{word}") };
+    match object.kind {
+        Kind::Stream | Kind::Instance => Some(format!("spec.{end}.{rest}")),
+        Kind::Config => Some(format!("spec.{end}.config{}", rest.strip_prefix("parameters")?)),
+        _ => None,
+    }
+}
+
 /// An object that exists on account of a pipeline.
 fn implied(pipeline: &Object, kind: Kind, word: &str, spec: impl serde::Serialize) -> Result<Object, SpecError> {
     let mut object = Object::new(kind, format!("{}-{word}", pipeline.name()), spec)?;

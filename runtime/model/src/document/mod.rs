@@ -10,7 +10,10 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-pub use self::{expand::expand, text::LARGEST_FILE};
+pub use self::{
+    expand::{expand, place_in_pipeline},
+    text::LARGEST_FILE,
+};
 use crate::{
     API_VERSION, Code, Diagnostic, Form, Kind, Object, Syntax, connector,
     error::suggestion,
