@@ -89,9 +89,10 @@ fn ready(guest: &GuestSnapshot) -> Finding {
         StreamState::Failed => (Truth::False, "Failed"),
         StreamState::Stopped => (Truth::False, "Stopped"),
     };
-    let error = guest.last_error.as_deref().filter(|_| truth == Truth::False);
-    let message = if guest.detail.is_empty() { error.unwrap_or_default() } else { &guest.detail };
-    Finding::new(types::READY, truth, reason, message)
+    let error = guest.last_error.as_deref().filter(|error| truth == Truth::False && !guest.detail.contains(error));
+    let parts: Vec<&str> =
+        error.into_iter().chain(Some(guest.detail.as_str())).filter(|part| !part.is_empty()).collect();
+    Finding::new(types::READY, truth, reason, parts.join("; "))
 }
 
 fn health(guest: &GuestSnapshot) -> Option<Finding> {
@@ -207,6 +208,14 @@ mod tests {
             assert_eq!(observation.counters["recordsPerSecond"], 1.2);
             assert!(finding(&observation, REPLAYABLE).unwrap().message.contains("lost"));
         }
+    }
+
+    #[test]
+    fn why_and_until_when_it_backs_off_is_one_message() {
+        let mut waits = guest(StreamState::BackingOff);
+        waits.detail = "next attempt in 4 s".into();
+        let observation = stream(&seen(waits));
+        assert_eq!(finding(&observation, types::READY).unwrap().message, "broken pipe; next attempt in 4 s");
     }
 
     #[test]

@@ -20,6 +20,11 @@ pub struct Mosquitto {
 impl Mosquitto {
     /// Starts a broker; nothing, with one line that says so, where Mosquitto is not installed.
     pub fn start() -> Option<Mosquitto> {
+        Mosquitto::start_with("", &[])
+    }
+
+    /// The same with further lines of configuration, and users with their passwords; others need none.
+    pub fn start_with(lines: &str, users: &[(&str, &str)]) -> Option<Mosquitto> {
         let paths =
             ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto", "/usr/bin/mosquitto"];
         let Some(program) = paths.iter().map(PathBuf::from).find(|path| path.is_file()) else {
@@ -28,9 +33,19 @@ impl Mosquitto {
         };
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
+        let mut lines = lines.to_owned();
+        if !users.is_empty() {
+            let file = folder.path().join("users");
+            fs::write(&file, "").unwrap();
+            for (user, password) in users {
+                let made = Command::new("mosquitto_passwd").arg("-b").arg(&file).args([user, password]).output();
+                assert!(made.expect("mosquitto_passwd, which comes with the broker").status.success());
+            }
+            lines.push_str(&format!("password_file {}\n", file.display()));
+        }
         let config = format!(
             "listener {} 127.0.0.1\nallow_anonymous true\npersistence true\npersistence_location {}/\nautosave_interval 1\n\
-             max_queued_messages 0\nmax_queued_bytes 0\nset_tcp_nodelay true\nlog_type all\nlog_dest file {}\n{}",
+             max_queued_messages 0\nmax_queued_bytes 0\nset_tcp_nodelay true\nlog_type all\nlog_dest file {}\n{}{lines}",
             address.port(),
             folder.path().display(),
             folder.path().join("log").display(),
