@@ -1,6 +1,6 @@
 //! What an answer means for the records that were posted.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How a request ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,8 @@ pub(crate) fn of(answer: &Answer) -> Verdict {
         Answer::Status(200..=299, _) => Verdict::Delivered,
         // Too early, too many, too slow: the record is not to blame.
         Answer::Status(status @ (408 | 425 | 429 | 500..=599), after) => {
-            Verdict::Retry(after.as_deref().and_then(seconds), format!("the server answered {status}"))
+            let after = after.as_deref().and_then(|after| pause(after, SystemTime::now()));
+            Verdict::Retry(after, format!("the server answered {status}"))
         }
         Answer::Status(status @ 300..=399, _) => Verdict::Reject(format!(
             "the server answered {status}; redirections are not followed, so `url` should name where they lead"
@@ -46,9 +47,14 @@ pub(crate) fn is_about_the_server(answer: &Answer) -> bool {
     !matches!(answer, Answer::Status(status, _) if !matches!(status, 429 | 503))
 }
 
-/// A `Retry-After` in seconds. One with a date is left to the host's own backoff.
-fn seconds(after: &str) -> Option<Duration> {
-    after.trim().parse().ok().map(Duration::from_secs)
+/// A `Retry-After`: a number of seconds, or a date in one of the forms of RFC 9110, section 5.6.7; one that is past means now.
+fn pause(after: &str, now: SystemTime) -> Option<Duration> {
+    let after = after.trim();
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(after).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -80,7 +86,18 @@ mod tests {
         };
         assert_eq!(after("7"), Some(Duration::from_secs(7)));
         assert_eq!(after(" 0 "), Some(Duration::ZERO));
-        assert_eq!(after("Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        assert_eq!(after("in a while"), None);
+        assert_eq!(after("Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO), "a date that is past");
+        assert!(after("Wed, 21 Oct 2099 07:28:00 GMT").unwrap() > Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn a_date_is_understood_in_every_form() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_700);
+        for date in ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"] {
+            assert_eq!(pause(date, now), Some(Duration::from_secs(77)), "{date}");
+        }
+        assert_eq!(pause("Sun, 06 Nov 1994 08:49:37 MARS", now), None);
     }
 
     #[test]
