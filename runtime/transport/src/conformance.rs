@@ -6,7 +6,7 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use ferrule_model::ids::Uid;
-use ferrule_model::record::Batch;
+use ferrule_model::record::{Batch, Column, Headers, NO_TIMESTAMP};
 
 use crate::log::{
     AppendReceipt, Bounds, Cursor, Durability, Guarantees, Health, Keep, Log, LogError, LogReader, ReaderId, Retention,
@@ -52,6 +52,83 @@ pub async fn run_at<L: Log>(durability: Durability, make: impl AsyncFn(usize) ->
     saves_the_position_with_the_records(&fresh().await).await?;
     says_what_waits(&fresh().await).await?;
     Ok(())
+}
+
+/// Runs what only a log that lasts can pass: `open` opens the same log each time, the first time empty, with records of 1 MiB at
+/// most; it was closed before.
+pub async fn run_lasting<L: Log>(durability: Durability, open: impl AsyncFn() -> L) -> Result<(), LogError> {
+    let stream = stream();
+    let options = StreamOptions::new(durability);
+    let batches = all_shapes()?;
+    let done = Cursor { low: 1, done: std::iter::once(2..3).collect() };
+    {
+        let log = open().await;
+        log.configure(&stream, options);
+        let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+        for (index, batch) in batches.iter().enumerate() {
+            log.append(&stream, batch.clone(), (index == 1).then(|| b"after the second".to_vec())).await?;
+        }
+        log.reader(&stream, ReaderId::Named("forgotten".into()), StartAt::Oldest).await?;
+        log.forget_reader(&stream, "forgotten");
+        log.configure(&other(), options);
+        log.append(&other(), batch(&["gone"])?, None).await?;
+        log.remove(&other());
+        reader.next(1, 1).await?;
+        reader.commit(&done);
+        drop(reader);
+        log.close().await;
+        assert_eq!(log.append(&stream, batch(&["late"])?, None).await, Err(LogError::Closed));
+    }
+    let next: u64 = batches.iter().map(|batch| batch.len() as u64).sum();
+    for more in 0..2 {
+        let log = open().await;
+        log.configure(&stream, options);
+        assert_eq!(log.position(&stream).await?.as_deref(), Some(&b"after the second"[..]));
+        assert_eq!((log.readers(&stream), log.usage(&other()).next_offset), (vec!["pipeline".to_owned()], 0));
+        let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+        assert_eq!(reader.position(), 1, "it goes on where it was");
+        assert_eq!(reader.next(10, 1 << 30).await?.first_offset, 1);
+        assert_eq!(reader.next(10, 1 << 30).await?.first_offset, 3, "what is done is left out");
+        let mut again = log.reader(&stream, ReaderId::Passing, StartAt::Oldest).await?;
+        let mut offset = 0;
+        for batch in &batches {
+            let mut read = Vec::new();
+            while read.iter().map(Batch::len).sum::<usize>() < batch.len() {
+                let entries = again.next(u32::MAX, 1 << 30).await?;
+                assert_eq!(entries.first_offset, offset);
+                offset += entries.records.len() as u64;
+                read.push(entries.records);
+            }
+            assert_eq!(&Batch::concat(&read)?, batch, "as it was appended");
+        }
+        assert_eq!(log.append(&stream, batch(&["more"])?, None).await?.first_offset, next + more, "offsets go on");
+        log.close().await;
+    }
+    Ok(())
+}
+
+/// Batches of all shapes that there are: no bytes, the most bytes, empty columns, all columns.
+fn all_shapes() -> Result<Vec<Batch>, LogError> {
+    let largest = "x".repeat(1 << 20);
+    let full = Batch {
+        key: Column::of(["k", ""])?,
+        headers: Column::of([Headers::from_iter([("n", b"v".to_vec())]).encode()?, Vec::new()])?,
+        timestamps: vec![7, NO_TIMESTAMP].into(),
+        tokens: vec![u64::MAX, 0].into(),
+        upstream_ids: Column::of(["u", "w"])?,
+        record_ids: Column::of(["", "id"])?,
+        attempts: vec![1, 2].into(),
+        extra: vec![(9, Column::of(["x", ""])?)],
+        ..Batch::of(["one", "two"])?
+    };
+    Ok(vec![
+        batch(&["a"])?,
+        batch(&["b", "c", "d"])?,
+        batch(&["", ""])?,
+        batch(&[&largest, ""])?,
+        full,
+        Batch { count: 2, ..Batch::default() },
+    ])
 }
 
 /// The options of the suite's streams: nothing is kept that was read, so that the bounds are seen in the usage.

@@ -44,6 +44,27 @@ impl MemoryLog {
         self
     }
 
+    /// Takes out what a stream holds; it is forgotten, and its readers and appends end.
+    pub(crate) fn take(&self, stream: &Uid) -> Option<Held> {
+        let stream = lock(&self.streams).remove(stream)?;
+        let mut state = lock(&stream.state);
+        state.closed = true;
+        let cursor = |number: &u64| state.holds.get(number).map(|hold| hold.cursor.clone()).unwrap_or_default();
+        let cursors = state.names.iter().map(|(name, number)| (name.clone(), cursor(number))).collect();
+        let batches = std::mem::take(&mut state.chunks).into_iter();
+        let held = Held {
+            next_offset: state.next_offset,
+            dropped: state.dropped,
+            position: state.position.take(),
+            cursors,
+            batches: batches.map(|chunk| (chunk.first_offset, chunk.appended_ms, chunk.records)).collect(),
+        };
+        drop(state);
+        stream.data.notify_waiters();
+        stream.room.notify_waiters();
+        Some(held)
+    }
+
     fn stream(&self, uid: &Uid) -> Arc<Stream> {
         let mut streams = lock(&self.streams);
         if let Some(stream) = streams.get(uid) {
@@ -63,6 +84,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn now_ms() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// What a stream held when it was taken out.
+pub(crate) struct Held {
+    pub(crate) next_offset: u64,
+    pub(crate) dropped: u64,
+    pub(crate) position: Option<Vec<u8>>,
+    /// Of the named readers.
+    pub(crate) cursors: Vec<(String, Cursor)>,
+    /// First offset, when it was appended, records; without gaps.
+    pub(crate) batches: Vec<(u64, i64, Batch)>,
 }
 
 #[derive(Debug)]

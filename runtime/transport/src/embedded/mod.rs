@@ -1,11 +1,13 @@
 //! The log on the machine's own disk: one journal for all streams, group commit, recovery to the last whole record.
 
 mod body;
+mod compaction;
 mod disk;
 mod frame;
 mod options;
 mod reader;
 mod recovery;
+mod rescue;
 mod segment;
 mod state;
 mod stream;
@@ -170,11 +172,15 @@ impl Log for EmbeddedLog {
     fn configure(&self, stream: &Uid, options: StreamOptions) {
         let shared = &self.handle.shared;
         if self.number(stream).is_none() {
-            if options.durability == Durability::Process || self.memory.usage(stream).next_offset > 0 {
+            if options.durability == Durability::Process {
                 return self.memory.configure(stream, options);
             }
-            self.memory.remove(stream);
-            shared.lock().number(stream);
+            let held = self.memory.take(stream);
+            let mut core = shared.lock();
+            let number = core.number(stream);
+            if let Some(held) = held {
+                core.adopt(number, held);
+            }
         }
         let now = shared.now();
         self.change(stream, |core, number| core.configure(number, options, now));
@@ -199,7 +205,7 @@ impl Log for EmbeddedLog {
                     done.await.map_err(|_| LogError::Closed)??;
                     return Ok(receipt);
                 }
-                Submitted::Full(back, source) => (records, position) = (back, source),
+                Submitted::Full(back, source) => (records, position) = (*back, source),
             }
             tokio::select! {
                 () = room => {}
@@ -328,5 +334,9 @@ impl Log for EmbeddedLog {
     }
 }
 
+#[cfg(test)]
+mod faulty;
+#[cfg(test)]
+mod schedules;
 #[cfg(test)]
 mod tests;

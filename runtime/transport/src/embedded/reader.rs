@@ -39,17 +39,17 @@ pub(super) struct Reader {
 pub(super) struct Ahead {
     first: u64,
     appended_ms: i64,
-    records: Batch,
+    pub(super) records: Batch,
 }
 
 /// What one look at the disk found: frames, and what went wrong with the next.
 pub(super) struct Read {
-    found: Vec<Ahead>,
-    failed: Option<(Chunk, Failure)>,
+    pub(super) found: Vec<Ahead>,
+    pub(super) failed: Option<(Chunk, Failure)>,
 }
 
 /// Why a frame cannot be read.
-enum Failure {
+pub(super) enum Failure {
     /// The disk does not give it.
     Disk(std::io::Error),
     /// It is not what was written.
@@ -57,14 +57,14 @@ enum Failure {
 }
 
 /// Where the next frames are.
-struct Plan {
-    file: Arc<dyn DiskFile>,
-    chunks: Vec<Chunk>,
+pub(super) struct Plan {
+    pub(super) file: Arc<dyn DiskFile>,
+    pub(super) chunks: Vec<Chunk>,
 }
 
 /// What a look at the state came to.
 enum Look {
-    Entries(Entries),
+    Entries(Box<Entries>),
     Wait,
     Read(Plan),
 }
@@ -91,13 +91,13 @@ impl Reader {
         }
         let next = self.next;
         if let Some((first, appended_ms, records)) = stream.recent_at(next) {
-            return Ok(Look::Entries(cut(*first, *appended_ms, records, next, max_records, max_bytes)));
+            return Ok(Look::Entries(Box::new(cut(*first, *appended_ms, records, next, max_records, max_bytes))));
         }
         while self.ahead.front().is_some_and(|ahead| ahead.first + ahead.records.len() as u64 <= next) {
             self.ahead.pop_front();
         }
         if let Some(Ahead { first, appended_ms, records }) = self.ahead.front().filter(|ahead| ahead.first <= next) {
-            return Ok(Look::Entries(cut(*first, *appended_ms, records, next, max_records, max_bytes)));
+            return Ok(Look::Entries(Box::new(cut(*first, *appended_ms, records, next, max_records, max_bytes))));
         }
         self.ahead.clear();
         let Some(index) = stream.chunk_at(next) else { return Ok(Look::Wait) };
@@ -157,7 +157,7 @@ fn cut(first: u64, appended_ms: i64, records: &Batch, from: u64, max_records: u3
     Entries { partition: 0, first_offset: from, appended_ms, records: records.slice(start..end) }
 }
 
-fn read(stream: u32, plan: &Plan) -> Read {
+pub(super) fn read(stream: u32, plan: &Plan) -> Read {
     let mut found = Vec::with_capacity(plan.chunks.len());
     let begin = plan.chunks.first().map_or(Spot::default(), |chunk| chunk.spot).position;
     let end = plan.chunks.last().map_or(begin, |chunk| chunk.spot.position + u64::from(chunk.length));
@@ -208,7 +208,7 @@ impl LogReader for Reader {
             match self.look(max_records, max_bytes)? {
                 Look::Entries(entries) => {
                     self.next = entries.first_offset + entries.records.len() as u64;
-                    return Ok(entries);
+                    return Ok(*entries);
                 }
                 Look::Wait => data.await,
                 Look::Read(plan) => {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::body;
-use super::disk::{Disk, DiskFile, read_up_to, read_whole};
+use super::disk::{Disk, DiskFile, read_up_to, read_whole, write_all};
 use super::frame::{HEADER, Kind, MOVED};
 use super::options::OpenError;
 use super::segment::{self, Fault, Found, START, Scan};
@@ -18,6 +18,7 @@ struct Part {
     file: Arc<dyn DiskFile>,
     len: u64,
     before_ends: Option<u64>,
+    preamble: u64,
 }
 
 /// What is learnt on the way.
@@ -36,7 +37,10 @@ struct Recovery {
 pub(super) fn recover(disk: &dyn Disk) -> Result<Core, OpenError> {
     let failed = |error| OpenError::Disk { place: disk.place(""), error };
     let names = disk.list().map_err(failed)?;
-    for name in names.iter().filter(|name| name.ends_with(".new")) {
+    let orphan = |name: &String| {
+        name.ends_with(".new") || name.strip_suffix(".idx").is_some_and(|stem| !names.contains(&format!("{stem}.seg")))
+    };
+    for name in names.iter().filter(|name| orphan(name)) {
         disk.remove(name).map_err(failed)?;
     }
     let mut numbers: Vec<u64> = names.iter().filter_map(|name| segment::number_of(name)).collect();
@@ -51,11 +55,11 @@ pub(super) fn recover(disk: &dyn Disk) -> Result<Core, OpenError> {
         if start.damaged {
             recovery.found(format!("{}: its header is damaged", disk.place(&segment::name(number))));
         }
-        parts.push(Part { number, file, len, before_ends: start.before_ends });
+        parts.push(Part { number, file, len, before_ends: start.before_ends, preamble: start.preamble });
     }
     for index in 1..parts.len() {
-        let ends = parts.get(index).and_then(|part| part.before_ends);
-        if let (Some(ends), Some(before)) = (ends, parts.get_mut(index - 1)) {
+        let Some((number, Some(ends))) = parts.get(index).map(|part| (part.number, part.before_ends)) else { continue };
+        if let Some(before) = parts.get_mut(index - 1).filter(|before| before.number + 1 == number) {
             before.len = before.len.min(ends);
         }
     }
@@ -78,7 +82,7 @@ impl Recovery {
             bytes.truncate(usize::try_from(part.len).unwrap_or(usize::MAX));
             let mut scan = segment::scan(&bytes);
             if index + 1 == parts.len() {
-                self.cut(disk, part, &mut scan).map_err(failed)?;
+                self.secure(disk, part, &bytes, &mut scan).map_err(failed)?;
             }
             let whole = scan.frames.first().is_some_and(|found| found.header.kind == Kind::Snapshot);
             scanned.insert(part.number, (bytes, scan));
@@ -120,23 +124,27 @@ impl Recovery {
         Ok(frames)
     }
 
-    /// Cuts the end off that was being written when the process or the machine ended.
-    fn cut(&mut self, disk: &dyn Disk, part: &Part, scan: &mut Scan) -> std::io::Result<()> {
-        let preamble = scan.frames.first().map_or(START, |found| found.position + found.header.frame_length() as u64);
-        let synced = scan.synced.max(preamble);
-        let Some(torn) = scan.faults.iter().position(|fault| fault.position >= synced) else { return Ok(()) };
-        let at = scan.faults.get(torn).map_or(scan.end, |fault| fault.position);
-        let frames = scan.frames.iter().filter(|found| found.position > at).count();
-        let spot = Spot { segment: part.number, position: at };
-        self.found(format!(
-            "{}: a torn end of {} bytes was cut off ({frames} whole frames after it; none of it was on disk for certain)",
-            place(disk, spot),
-            scan.end - at,
-        ));
-        scan.faults.truncate(torn);
-        scan.frames.retain(|found| found.position < at);
-        scan.end = at;
-        part.file.truncate(at)?;
+    /// Cuts the end off that was being written when the process or the machine ended, and makes the rest last: what was not
+    /// known to be on disk is written again, because a sync that failed in the last process is not told to this one.
+    fn secure(&mut self, disk: &dyn Disk, part: &Part, bytes: &[u8], scan: &mut Scan) -> std::io::Result<()> {
+        let snapshots = scan.frames.iter().take_while(|found| found.header.kind == Kind::Snapshot);
+        let preamble = snapshots.last().map_or(START, |found| found.position + found.header.frame_length() as u64);
+        let synced = scan.synced.max(preamble).max(part.preamble).min(scan.end);
+        if let Some(torn) = scan.faults.iter().position(|fault| fault.position >= synced) {
+            let at = scan.faults.get(torn).map_or(scan.end, |fault| fault.position);
+            let frames = scan.frames.iter().filter(|found| found.position > at).count();
+            self.found(format!(
+                "{}: a torn end of {} bytes was cut off ({frames} whole frames in it; none of it was known to be on disk)",
+                place(disk, Spot { segment: part.number, position: at }),
+                scan.end - at,
+            ));
+            scan.faults.truncate(torn);
+            scan.frames.retain(|found| found.position < at);
+            scan.end = at;
+            part.file.truncate(at)?;
+        }
+        let range = usize::try_from(synced).unwrap_or(usize::MAX)..usize::try_from(scan.end).unwrap_or(usize::MAX);
+        write_all(&*part.file, synced, bytes.get(range).unwrap_or_default())?;
         part.file.sync()
     }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::body;
 use super::disk::{Disk, DiskFile, read_whole, write_all};
-use super::frame::{HEADER, Header, Kind, Previous, frame_at, next_frame};
+use super::frame::{HEADER, Header, Kind, Previous, frame_at, next_frame, put_frame};
 use super::options::OpenError;
 use super::wire::{Wire, put_u32, put_u64};
 
 /// Bytes before the first frame.
-pub(super) const START: u64 = 32;
+pub(super) const START: u64 = 40;
 
 /// The format that this version writes, and the latest that it reads.
 pub(super) const FORMAT: u32 = 1;
@@ -34,45 +34,64 @@ pub(super) fn number_of(name: &str) -> Option<u64> {
     if digits.len() == 16 { digits.parse().ok() } else { None }
 }
 
-/// The header of a segment. `before_ends` is where the segment before it ends, if not with its file.
-pub(super) fn header(number: u64, before_ends: Option<u64>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(START as usize);
-    out.extend_from_slice(MAGIC);
-    put_u32(&mut out, FORMAT);
-    put_u64(&mut out, number);
-    put_u64(&mut out, before_ends.unwrap_or(u64::MAX));
-    let crc = crc32c::crc32c(&out);
-    put_u32(&mut out, crc);
-    out
+/// What a segment begins with: its header, everything but records, twice, so that one damaged place does not take it away, and
+/// what `more` adds. `before_ends` is where the segment before it ends, if not with its file.
+pub(super) fn preamble(
+    number: u64,
+    before_ends: Option<u64>,
+    snapshot: &[u8],
+    more: impl FnOnce(&mut Vec<u8>, Previous) -> Previous,
+) -> (Vec<u8>, Previous) {
+    let mut out = vec![0; START as usize];
+    let mut previous = Previous::default();
+    for _ in 0..2 {
+        let header = Header { previous, ..Header::new(Kind::Snapshot, 0) };
+        previous = put_frame(&mut out, header, |out| out.extend_from_slice(snapshot)).as_previous();
+    }
+    let previous = more(&mut out, previous);
+    let mut header = Vec::with_capacity(START as usize);
+    header.extend_from_slice(MAGIC);
+    put_u32(&mut header, FORMAT);
+    put_u64(&mut header, number);
+    put_u64(&mut header, before_ends.unwrap_or(u64::MAX));
+    put_u64(&mut header, out.len() as u64);
+    let crc = crc32c::crc32c(&header);
+    put_u32(&mut header, crc);
+    if let Some(place) = out.get_mut(..START as usize) {
+        place.copy_from_slice(&header);
+    }
+    (out, previous)
 }
 
 /// What the header of a segment says.
 pub(super) struct Start {
     /// Where the segment before it ends, if not with its file.
     pub(super) before_ends: Option<u64>,
+    /// The bytes that were on disk before the segment had its name.
+    pub(super) preamble: u64,
     /// Whether the header is damaged.
     pub(super) damaged: bool,
 }
 
 /// Reads the header of a segment.
 pub(super) fn read_header(disk: &dyn Disk, number: u64, bytes: &[u8]) -> Result<Start, OpenError> {
-    let damaged = Start { before_ends: None, damaged: true };
+    let damaged = Start { before_ends: None, preamble: START, damaged: true };
     let Some((content, crc)) = bytes.get(..START as usize).and_then(|bytes| bytes.split_last_chunk::<4>()) else {
         return Ok(damaged);
     };
     let mut wire = Wire(content);
     let magic = wire.take(8).is_some_and(|magic| magic == MAGIC);
     if crc32c::crc32c(content) != u32::from_le_bytes(*crc) {
-        let frames = frame_at(bytes.get(START as usize..).unwrap_or_default()).is_ok();
+        let frames = Header::decode(bytes.get(START as usize..).unwrap_or_default()).is_ok();
         return if magic || frames { Ok(damaged) } else { Err(OpenError::Foreign(disk.place(&name(number)))) };
     }
-    let (format, found, ends) = (wire.u32(), wire.u64(), wire.u64());
-    match (format, found, ends) {
+    let (format, found, ends, preamble) = (wire.u32(), wire.u64(), wire.u64(), wire.u64());
+    match (format, found, ends, preamble) {
         (Some(format), ..) if format > FORMAT => {
             Err(OpenError::Newer { place: disk.place(&name(number)), found: format, known: FORMAT })
         }
-        (Some(_), Some(found), Some(ends)) if magic && found == number => {
-            Ok(Start { before_ends: (ends != u64::MAX).then_some(ends), damaged: false })
+        (Some(_), Some(found), Some(ends), Some(preamble)) if magic && found == number => {
+            Ok(Start { before_ends: (ends != u64::MAX).then_some(ends), preamble, damaged: false })
         }
         _ => Err(OpenError::Foreign(disk.place(&name(number)))),
     }
@@ -129,10 +148,11 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
         let rest = bytes.get(at..).unwrap_or_default();
         match frame_at(rest) {
             Ok((header, content)) => {
-                if let Some(fault) = scan.faults.last_mut().filter(|fault| fault.until == at as u64) {
-                    if header.previous.count > 0 && !fault.lost.contains(&header.previous) {
-                        fault.lost.push(header.previous);
-                    }
+                if let Some(fault) = scan.faults.last_mut().filter(|fault| fault.until == at as u64)
+                    && header.previous.count > 0
+                    && !fault.lost.contains(&header.previous)
+                {
+                    fault.lost.push(header.previous);
                 }
                 let size =
                     if header.kind == Kind::Batch { body::decode_head(content).map_or(0, |(size, _)| size) } else { 0 };

@@ -8,28 +8,34 @@ use ferrule_model::record::Batch;
 use tokio::sync::{Notify, oneshot};
 
 use super::disk::{Disk, DiskFile};
-use super::frame::Kind;
+use super::frame::{Header, Kind};
 use super::options::Options;
 use super::stream::{Chunk, Spot, Stream};
 use super::wire::{put_bytes, put_cursor, put_optional, put_u32, put_u64};
 use super::{body, segment};
 use crate::log::{AppendReceipt, Durability, LogError, StreamOptions, WhenFull};
+use crate::memory::Held;
 
 /// Bytes of appends that wait to be written, from which on further ones wait outside.
 const QUEUE_BYTES: u64 = 32 << 20;
 
+/// A batch on its way to the journal.
+pub(super) struct Append {
+    pub(super) stream: u32,
+    pub(super) first: u64,
+    pub(super) appended_ms: i64,
+    pub(super) records: Batch,
+    pub(super) position: Option<Vec<u8>>,
+    pub(super) durability: Durability,
+    pub(super) done: Option<oneshot::Sender<Result<(), LogError>>>,
+}
+
 /// What is to be written.
 pub(super) enum Item {
     /// Records of a stream.
-    Batch {
-        stream: u32,
-        first: u64,
-        appended_ms: i64,
-        records: Batch,
-        position: Option<Vec<u8>>,
-        durability: Durability,
-        done: Option<oneshot::Sender<Result<(), LogError>>>,
-    },
+    Batch(Box<Append>),
+    /// Records that are in a segment already, which is to go: the header, the body, and where they are.
+    Moved(Box<Header>, Vec<u8>, Spot),
     /// Anything else.
     Control { kind: Kind, stream: u32, first: u64, body: Vec<u8> },
 }
@@ -67,6 +73,8 @@ pub(super) struct Core {
     pub(super) dirty: BTreeSet<(u32, Option<String>)>,
     /// By number; the last one is written to.
     pub(super) segments: BTreeMap<u64, Segment>,
+    /// Segments with a frame that cannot be read.
+    pub(super) spoilt: BTreeSet<u64>,
     pub(super) written: Spot,
     pub(super) synced: Spot,
     pub(super) waiting: VecDeque<Written>,
@@ -105,7 +113,7 @@ pub(super) enum Submitted {
     /// It is on its way.
     Accepted(AppendReceipt, oneshot::Receiver<Result<(), LogError>>),
     /// There is no room; the batch comes back.
-    Full(Batch, Option<Vec<u8>>),
+    Full(Box<Batch>, Option<Vec<u8>>),
 }
 
 impl Shared {
@@ -139,7 +147,7 @@ impl Shared {
         let admitted = core.trouble.is_none() && core.queued_bytes < QUEUE_BYTES;
         let stream = core.streams.get_mut(&number).ok_or(LogError::Closed)?;
         if !admitted {
-            return Ok(Submitted::Full(records, position));
+            return Ok(Submitted::Full(Box::new(records), position));
         }
         let mut gone = Vec::new();
         let mut room = records.is_empty() || stream.has_room(&records);
@@ -160,9 +168,30 @@ impl Shared {
             }
             (false, true) => {
                 core.bury(&gone);
-                return Ok(Submitted::Full(records, position));
+                return Ok(Submitted::Full(Box::new(records), position));
             }
         };
+        let (done, receiver) = oneshot::channel();
+        core.enqueue(number, records, position, now, Some(done));
+        core.bury(&gone);
+        drop(guard);
+        self.work.notify_one();
+        Ok(Submitted::Accepted(receipt, receiver))
+    }
+}
+
+impl Core {
+    /// Puts a batch in the queue: from now on it has its offsets.
+    fn enqueue(
+        &mut self,
+        number: u32,
+        records: Batch,
+        position: Option<Vec<u8>>,
+        now: i64,
+        done: Option<oneshot::Sender<Result<(), LogError>>>,
+    ) {
+        let Some(stream) = self.streams.get_mut(&number) else { return };
+        let first = stream.next;
         let appended_ms = now.max(stream.last_ms);
         stream.last_ms = appended_ms;
         let size = records.size() as u64;
@@ -180,29 +209,38 @@ impl Shared {
             stream.total += size;
             stream.next += u64::from(count);
             stream.recent.push_back((first, appended_ms, records.clone()));
-            core.recent.push_back((number, first, size));
-            core.recent_bytes += size;
+            self.recent.push_back((number, first, size));
+            self.recent_bytes += size;
         }
-        let (done, receiver) = oneshot::channel();
         let durability = stream.options.durability;
-        core.queue.push_back(Item::Batch {
-            stream: number,
-            first,
-            appended_ms,
-            records,
-            position,
-            durability,
-            done: Some(done),
-        });
-        core.queued_bytes += size;
-        core.bury(&gone);
-        drop(guard);
-        self.work.notify_one();
-        Ok(Submitted::Accepted(receipt, receiver))
+        let append = Append { stream: number, first, appended_ms, records, position, durability, done };
+        self.queue.push_back(Item::Batch(Box::new(append)));
+        self.queued_bytes += size;
     }
-}
 
-impl Core {
+    /// Takes over what a stream held that was in memory until now; its readers have ended, and are opened again.
+    pub(super) fn adopt(&mut self, number: u32, held: Held) {
+        let Some(stream) = self.streams.get_mut(&number) else { return };
+        let first = held.batches.first().map_or(held.next_offset, |(first, ..)| *first);
+        (stream.first, stream.next, stream.visible, stream.written) = (first, first, first, first);
+        stream.dropped = held.dropped;
+        self.queue.push_back(Item::Control { kind: Kind::First, stream: number, first, body: Vec::new() });
+        for (name, cursor) in held.cursors {
+            let mut body = Vec::new();
+            put_bytes(&mut body, name.as_bytes());
+            put_cursor(&mut body, &cursor);
+            self.queue.push_back(Item::Control { kind: Kind::Cursor, stream: number, first: 0, body });
+            stream.save(name, cursor);
+        }
+        stream.position.clone_from(&held.position);
+        for (_, appended_ms, records) in held.batches {
+            self.enqueue(number, records, None, appended_ms, None);
+        }
+        if held.position.is_some() {
+            self.enqueue(number, Batch::default(), held.position, i64::MIN, None);
+        }
+    }
+
     /// The number of a stream, made now if it is new.
     pub(super) fn number(&mut self, uid: &Uid) -> u32 {
         if let Some(number) = self.numbers.get(uid) {
@@ -263,7 +301,7 @@ impl Core {
             Some(stream) => {
                 stream.visible = stream.visible.max(written.end);
                 stream.position = written.position.or(stream.position.take());
-                stream.signals.data.notify_waiters();
+                stream.signals.wake();
                 Ok(())
             }
         };
@@ -345,6 +383,46 @@ impl Core {
     /// Bytes of all segments.
     pub(super) fn disk_bytes(&self) -> u64 {
         self.segments.values().map(|segment| segment.len).sum()
+    }
+
+    /// A segment was begun.
+    pub(super) fn begun(&mut self, number: u64, file: Arc<dyn DiskFile>, len: u64) {
+        self.segments.insert(number, Segment { file, len, live: 0 });
+        self.written = Spot { segment: number, position: len };
+        self.synced = self.synced.max(self.written);
+    }
+
+    /// A frame with records is at `spot`.
+    pub(super) fn place(&mut self, header: &Header, spot: Spot) {
+        let length = u32::try_from(header.frame_length()).unwrap_or(u32::MAX);
+        let Some(chunk) = self.streams.get_mut(&header.stream).and_then(|stream| stream.chunk_mut(header.first)) else {
+            return;
+        };
+        let old = std::mem::replace(chunk, Chunk { spot, length, ..*chunk });
+        if let Some(segment) = self.segments.get_mut(&old.spot.segment) {
+            segment.live = segment.live.saturating_sub(u64::from(old.length));
+        }
+        if let Some(segment) = self.segments.get_mut(&spot.segment) {
+            segment.live += u64::from(length);
+        }
+    }
+
+    /// The segments in which nothing is held any more.
+    pub(super) fn dead(&self) -> Vec<u64> {
+        self.segments.iter().filter(|(_, segment)| segment.live == 0).map(|(number, _)| *number).collect()
+    }
+
+    /// Removes segments in which nothing was held when the snapshot was made that is on disk now: it says so, so that nobody
+    /// looks for what is gone.
+    pub(super) fn remove_dead(&mut self, shared: &Shared, dead: Vec<u64>) {
+        for number in dead {
+            if let Err(error) = shared.disk.remove(&segment::name(number)) {
+                tracing::warn!("{} is not removed: {error}", shared.disk.place(&segment::name(number)));
+                continue;
+            }
+            let _ = shared.disk.remove(&segment::index_name(number));
+            self.segments.remove(&number);
+        }
     }
 }
 

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::body;
+use super::compaction::Compaction;
 use super::disk::{DiskFile, write_all};
-use super::frame::{HEADER, Header, Kind, Previous, frame_at, put_frame};
+use super::frame::{Header, Kind, MOVED, Previous, put_frame};
 use super::segment::{self, Found};
-use super::state::{Core, Item, Segment, Shared, Written};
+use super::state::{Append, Item, Shared, Written};
 use super::stream::Spot;
+use crate::log::Durability;
 
 /// Bytes that are written at once, unless one batch is larger.
 const GROUP_BYTES: usize = 4 << 20;
@@ -32,34 +34,39 @@ pub(super) enum Step {
 }
 
 /// A frame in the buffer.
-struct Placed {
-    header: Header,
+pub(super) struct Placed {
+    pub(super) header: Header,
     /// Where in the segment.
-    position: u64,
-    size: u64,
-    item: Item,
+    pub(super) position: u64,
+    pub(super) size: u64,
+    pub(super) item: Item,
 }
 
 /// Writes the journal.
 pub(super) struct Writer {
-    number: u64,
-    file: Arc<dyn DiskFile>,
+    pub(super) number: u64,
+    pub(super) file: Arc<dyn DiskFile>,
     /// Bytes of the segment that are written.
-    len: u64,
+    pub(super) len: u64,
     /// Where what is no preamble begins.
-    preamble: u64,
-    previous: Previous,
+    pub(super) preamble: u64,
+    pub(super) previous: Previous,
     /// Batches of the segment, for its index.
-    index: Vec<Found>,
-    pending: VecDeque<Item>,
-    buffer: Vec<u8>,
-    placed: Vec<Placed>,
+    pub(super) index: Vec<Found>,
+    pub(super) pending: VecDeque<Item>,
+    pub(super) buffer: Vec<u8>,
+    pub(super) placed: Vec<Placed>,
     /// What was written since the last sync, with where it begins.
-    unsynced: VecDeque<(u64, Vec<u8>)>,
-    unsynced_bytes: u64,
+    pub(super) unsynced: VecDeque<(u64, Vec<u8>)>,
+    pub(super) unsynced_bytes: u64,
     /// What the last frame said is on disk.
-    marked: u64,
-    dirty_since: Option<Instant>,
+    pub(super) marked: u64,
+    pub(super) dirty_since: Option<Instant>,
+    /// Begin a segment, however little is in this one.
+    pub(super) roll: bool,
+    pub(super) compaction: Option<Compaction>,
+    /// Look whether a segment is worth compacting.
+    pub(super) look: bool,
 }
 
 impl Writer {
@@ -69,8 +76,7 @@ impl Writer {
             let core = shared.lock();
             (core.segments.keys().next_back().copied().unwrap_or_default() + 1, core.snapshot(), core.dead())
         };
-        let mut bytes = segment::header(number, None);
-        let header = put_frame(&mut bytes, Header::new(Kind::Snapshot, 0), |out| out.extend_from_slice(&snapshot));
+        let (bytes, previous) = segment::preamble(number, None, &snapshot, |_, previous| previous);
         let file = segment::create(&*shared.disk, number, &bytes)?;
         let len = bytes.len() as u64;
         let mut core = shared.lock();
@@ -82,7 +88,7 @@ impl Writer {
             file,
             len,
             preamble: len,
-            previous: header.as_previous(),
+            previous,
             index: Vec::new(),
             pending: VecDeque::new(),
             buffer: Vec::new(),
@@ -91,6 +97,9 @@ impl Writer {
             unsynced_bytes: 0,
             marked: len,
             dirty_since: None,
+            roll: false,
+            compaction: None,
+            look: true,
         })
     }
 
@@ -103,6 +112,7 @@ impl Writer {
             if expired.elapsed() >= Duration::from_secs(1) {
                 expired = Instant::now();
                 core.expire(shared.now());
+                self.look = true;
             }
             let wait = match step {
                 Step::Worked => continue,
@@ -141,10 +151,10 @@ impl Writer {
                 return Step::Behind;
             }
             self.gather(shared, now);
-            if self.pending.is_empty() {
+            if self.pending.is_empty() && !self.roll {
                 return Step::Idle;
             }
-            if self.len > self.preamble && self.len >= shared.options.segment_bytes {
+            if self.roll || (self.len > self.preamble && self.len >= shared.options.segment_bytes) {
                 let result = self.roll(shared);
                 if result.is_err() || shared.lock().sync_failed.is_some() {
                     return self.conclude(shared, result.map_err(|error| (error, "the segment is full".to_owned())));
@@ -199,12 +209,15 @@ impl Writer {
         let mut bytes = 0;
         while bytes < GROUP_BYTES {
             let Some(item) = core.queue.pop_front() else { break };
-            if let Item::Batch { records, .. } = &item {
-                bytes += records.size();
-                core.queued_bytes = core.queued_bytes.saturating_sub(records.size() as u64);
+            if let Item::Batch(append) = &item {
+                bytes += append.records.size();
+                core.queued_bytes = core.queued_bytes.saturating_sub(append.records.size() as u64);
             }
             self.pending.push_back(item);
         }
+        drop(guard);
+        self.compact(shared, bytes);
+        let core = &mut *shared.lock();
         let since = (!core.dirty.is_empty()).then(|| *self.dirty_since.get_or_insert_with(Instant::now));
         let due = since.is_some_and(|since| since.elapsed() >= shared.options.cursor_delay);
         if !self.pending.is_empty() || due || now {
@@ -225,17 +238,17 @@ impl Writer {
             if core.synced.segment == self.number { core.synced.position } else { 0 }
         };
         self.buffer.clear();
-        while let Some(mut item) = self.pending.pop_front() {
+        while let Some(item) = self.pending.pop_front() {
             let position = self.len + self.buffer.len() as u64;
             let (mut header, size) = match &item {
-                Item::Batch { stream, first, appended_ms, records, .. } => {
-                    let header = Header {
-                        count: records.count,
-                        first: *first,
-                        appended_ms: *appended_ms,
-                        ..Header::new(Kind::Batch, *stream)
-                    };
-                    (header, records.size() as u64)
+                Item::Batch(append) => {
+                    let (count, first, appended_ms) = (append.records.count, append.first, append.appended_ms);
+                    let header = Header { count, first, appended_ms, ..Header::new(Kind::Batch, append.stream) };
+                    (header, append.records.size() as u64)
+                }
+                Item::Moved(header, body, _) => {
+                    let size = body::decode_head(body).map_or(0, |(size, _)| size);
+                    (Header { flags: header.flags | MOVED, ..**header }, size)
                 }
                 Item::Control { kind, stream, first, .. } => {
                     (Header { first: *first, ..Header::new(*kind, *stream) }, 0)
@@ -243,11 +256,13 @@ impl Writer {
             };
             header.synced = synced;
             header.previous = self.previous;
-            let header = match &mut item {
-                Item::Batch { records, position, .. } => {
-                    put_frame(&mut self.buffer, header, |out| body::encode(out, records, position.as_deref()))
+            let header = match &item {
+                Item::Batch(append) => put_frame(&mut self.buffer, header, |out| {
+                    body::encode(out, &append.records, append.position.as_deref());
+                }),
+                Item::Moved(_, body, _) | Item::Control { body, .. } => {
+                    put_frame(&mut self.buffer, header, |out| out.extend_from_slice(body))
                 }
-                Item::Control { body, .. } => put_frame(&mut self.buffer, header, |out| out.extend_from_slice(body)),
             };
             self.previous = header.as_previous();
             self.marked = synced;
@@ -277,7 +292,8 @@ impl Writer {
         let mut want = self.unsynced_bytes > SYNC_BYTES;
         for Placed { header, position, size, item } in self.placed.drain(..) {
             match item {
-                Item::Batch { stream, records, position: source, durability, done, .. } => {
+                Item::Batch(append) => {
+                    let Append { stream, records, position: source, durability, done, .. } = *append;
                     core.batches += u64::from(!records.is_empty());
                     if !records.is_empty() {
                         self.index.push(Found { header, position, size });
@@ -291,13 +307,18 @@ impl Writer {
                     }
                     let spot = Spot { segment: self.number, position: position + header.frame_length() as u64 };
                     let written = Written { stream, spot, end: header.end(), position: source, done };
-                    if durability == crate::log::Durability::Disk {
+                    if durability == Durability::Disk {
                         want = true;
                         core.waiting.push_back(written);
                     } else {
                         core.complete(written);
                         core.trim(stream, now);
                     }
+                }
+                Item::Moved(_, _, old) => {
+                    want = true;
+                    self.index.push(Found { header, position, size });
+                    core.replace(&header, old, Spot { segment: self.number, position });
                 }
                 Item::Control { kind: Kind::Stream | Kind::Forget | Kind::Remove, .. } => want = true,
                 Item::Control { .. } => {}
@@ -352,121 +373,11 @@ impl Writer {
             tracing::debug!("the index of segment {} is not written: {error}", self.number);
         }
         next.pending = std::mem::take(&mut self.pending);
+        next.compaction = self.compaction.take();
+        if self.roll {
+            tracing::info!("compaction ended");
+        }
         *self = next;
         Ok(())
-    }
-
-    /// Writes again what the disk may have lost, to a segment of its own: after a sync that failed, a later one that works says
-    /// nothing about what the first was to make last.
-    fn rescue(&mut self, shared: &Shared) -> io::Result<()> {
-        let (number, snapshot, synced) = {
-            let core = shared.lock();
-            let synced = if core.synced.segment == self.number { core.synced.position } else { self.preamble };
-            (self.number + 1, core.snapshot(), synced)
-        };
-        let mut bytes = segment::header(number, Some(synced));
-        let mut previous =
-            put_frame(&mut bytes, Header::new(Kind::Snapshot, 0), |out| out.extend_from_slice(&snapshot)).as_previous();
-        let mut moved = Vec::new();
-        for (start, group) in &self.unsynced {
-            let mut at = 0;
-            while let Some(Ok((header, content))) = group.get(at..).filter(|rest| rest.len() >= HEADER).map(frame_at) {
-                // What is no batch is in the snapshot.
-                if start + (at as u64) >= synced && header.kind == Kind::Batch {
-                    let position = bytes.len() as u64;
-                    let old = start + at as u64 + header.frame_length() as u64;
-                    let header = Header { synced: 0, previous, ..header };
-                    let header = put_frame(&mut bytes, header, |out| out.extend_from_slice(content));
-                    previous = header.as_previous();
-                    let size = body::decode_head(content).map_or(0, |(size, _)| size);
-                    moved.push((old, Found { header, position, size }));
-                }
-                at += header.frame_length();
-            }
-        }
-        let file = segment::create(&*shared.disk, number, &bytes)?;
-        let len = bytes.len() as u64;
-        // The header of the new segment says so too, in case this fails.
-        let _ = self.file.truncate(synced);
-        self.index.retain(|found| found.position < synced);
-        let _ = segment::write_index(&*shared.disk, self.number, synced, &self.index);
-        let mut guard = shared.lock();
-        let core = &mut *guard;
-        if let Some(segment) = core.segments.get_mut(&self.number) {
-            segment.len = synced;
-        }
-        core.begun(number, file.clone(), len);
-        self.index.clear();
-        for (_, found) in &moved {
-            if found.header.count > 0 {
-                core.place(&found.header, Spot { segment: number, position: found.position });
-                self.index.push(*found);
-            }
-        }
-        for written in &mut core.waiting {
-            if let Some((_, found)) =
-                moved.iter().find(|(old, _)| *old == written.spot.position && written.spot.segment == self.number)
-            {
-                written.spot = Spot { segment: number, position: found.position + found.header.frame_length() as u64 };
-            }
-        }
-        core.sync_failed = None;
-        core.synced_to(Spot { segment: number, position: len }, shared.now());
-        drop(guard);
-        self.renumber(number, file, len, previous);
-        Ok(())
-    }
-
-    /// Goes on in another segment, which is all on disk. What is in the buffer was laid out for the old one.
-    fn renumber(&mut self, number: u64, file: Arc<dyn DiskFile>, len: u64, previous: Previous) {
-        (self.number, self.file, self.len, self.preamble, self.previous, self.marked) =
-            (number, file, len, len, previous, len);
-        self.unsynced.clear();
-        self.unsynced_bytes = 0;
-        for placed in self.placed.drain(..).rev() {
-            self.pending.push_front(placed.item);
-        }
-    }
-}
-
-impl Core {
-    /// A segment was begun.
-    fn begun(&mut self, number: u64, file: Arc<dyn DiskFile>, len: u64) {
-        self.segments.insert(number, Segment { file, len, live: 0 });
-        self.written = Spot { segment: number, position: len };
-        self.synced = self.synced.max(self.written);
-    }
-
-    /// A frame with records is at `spot`.
-    pub(super) fn place(&mut self, header: &Header, spot: Spot) {
-        let length = u32::try_from(header.frame_length()).unwrap_or(u32::MAX);
-        let Some(chunk) = self.streams.get_mut(&header.stream).and_then(|stream| stream.chunk_mut(header.first)) else {
-            return;
-        };
-        let old = std::mem::replace(chunk, super::stream::Chunk { spot, length, ..*chunk });
-        if let Some(segment) = self.segments.get_mut(&old.spot.segment) {
-            segment.live = segment.live.saturating_sub(u64::from(old.length));
-        }
-        if let Some(segment) = self.segments.get_mut(&spot.segment) {
-            segment.live += u64::from(length);
-        }
-    }
-
-    /// The segments in which nothing is held any more.
-    fn dead(&self) -> Vec<u64> {
-        self.segments.iter().filter(|(_, segment)| segment.live == 0).map(|(number, _)| *number).collect()
-    }
-
-    /// Removes segments in which nothing was held when the snapshot was made that is on disk now: it says so, so that nobody
-    /// looks for what is gone.
-    fn remove_dead(&mut self, shared: &Shared, dead: Vec<u64>) {
-        for number in dead {
-            if let Err(error) = shared.disk.remove(&segment::name(number)) {
-                tracing::warn!("{} is not removed: {error}", shared.disk.place(&segment::name(number)));
-                continue;
-            }
-            let _ = shared.disk.remove(&segment::index_name(number));
-            self.segments.remove(&number);
-        }
     }
 }
