@@ -2,7 +2,8 @@
 
 use ferrule_flow::backoff::BackoffPolicy;
 use ferrule_flow::plan::{
-    BatchPlan, ComponentRef, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, Start, StepPlan, StreamPlan,
+    BatchPlan, ComponentRef, Durability, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, Start, StepPlan,
+    StreamOptions, StreamPlan,
 };
 use ferrule_host::Limits as HostLimits;
 use ferrule_model::component::Direction;
@@ -10,7 +11,8 @@ use ferrule_model::connector::{self, BatchLimits, Limits, Retry, StreamDirection
 
 use crate::wanted::{WantedPipeline, WantedStream};
 
-pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef) -> StreamPlan {
+/// `durability` is what a stream gets that asks for none.
+pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef, durability: Durability) -> StreamPlan {
     let direction = match wanted.direction {
         StreamDirection::Ingress => Direction::Ingress,
         StreamDirection::Egress => Direction::Egress,
@@ -26,6 +28,7 @@ pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef) -> Str
     };
     let mut plan = StreamPlan::new(wanted.uid.clone(), wanted.name.clone(), direction, guest);
     plan.held = wanted.paused;
+    plan.log = StreamOptions::new(durability);
     plan.revision = revision(&wanted.revision);
     plan
 }

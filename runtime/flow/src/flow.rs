@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::Batch;
-use ferrule_transport::{Durability, Log, Usage};
+use ferrule_transport::{Durability, Guarantees, Log, Usage};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
@@ -156,6 +156,11 @@ impl Flow {
             self.0.apply_pipeline(&mut state, pipeline);
         }
         Ok(())
+    }
+
+    /// What the log promises for streams that ask for this durability.
+    pub fn guarantees(&self, durability: Durability) -> Guarantees {
+        self.0.options.log.guarantees(durability)
     }
 
     /// How everything is doing.

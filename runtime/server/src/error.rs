@@ -37,6 +37,12 @@ pub enum StartError {
     /// The store does not open. It is locked while another server uses the data folder.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The log of records does not open.
+    #[error(transparent)]
+    Log(#[from] ferrule_transport::OpenError),
+    /// A part of the start was cut off.
+    #[error("the start was cut off: {0}")]
+    Task(String),
     /// The engine does not start.
     #[error(transparent)]
     Host(#[from] HostError),

@@ -18,6 +18,7 @@ const FORMAT: u32 = 1;
 /// components/        the files that were registered, by digest
 /// components/compiled/   their compiled forms; may be deleted at any time
 /// dead-letters.log   records given up, and why
+/// log/               records on their way, where they are kept on this machine's disk
 /// ferrule.sock       where the command line finds the server
 /// ```
 #[derive(Debug, Clone)]
@@ -69,6 +70,10 @@ impl DataFolder {
 
     pub(crate) fn compiled(&self) -> PathBuf {
         self.root.join("components").join("compiled")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("log")
     }
 
     pub(crate) fn dead_letters(&self) -> PathBuf {

@@ -10,6 +10,28 @@ pub const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std
 /// How long a stop waits for what is in flight.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Where records are between the sources that took them in and the pipelines that deliver them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// In memory, for as long as the process lives: a source is settled when its records are delivered.
+    Memory,
+    /// On this machine's disk, in the data folder: a source is settled when its records are there.
+    #[default]
+    Embedded,
+}
+
+impl std::str::FromStr for Transport {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "memory" => Ok(Self::Memory),
+            "embedded" => Ok(Self::Embedded),
+            _ => Err(format!("`{text}` is no transport; there are `embedded` (on this machine's disk) and `memory`")),
+        }
+    }
+}
+
 /// How a server is set up.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -25,6 +47,8 @@ pub struct Options {
     pub shipped: Vec<PathBuf>,
     /// How long [`crate::Server::stop`] waits for what is in flight.
     pub stop_deadline: Duration,
+    /// Where records are on their way.
+    pub transport: Transport,
     /// How the WebAssembly engine is set up.
     pub engine: ferrule_host::EngineOptions,
 }
@@ -39,14 +63,16 @@ impl Options {
             metrics: Some(METRICS_ADDRESS),
             shipped: Vec::new(),
             stop_deadline: STOP_DEADLINE,
+            transport: Transport::default(),
             engine: ferrule_host::EngineOptions::default(),
             data_folder,
         }
     }
 
-    /// A server within another program, as `ferrule run` and tests use it: reached in this process only, no metrics.
+    /// A server within another program, as `ferrule run` and tests use it: reached in this process only, no metrics, records in
+    /// memory.
     pub fn embedded(data_folder: impl Into<PathBuf>) -> Self {
-        Self { socket: None, metrics: None, ..Self::new(data_folder) }
+        Self { socket: None, metrics: None, transport: Transport::Memory, ..Self::new(data_folder) }
     }
 }
 

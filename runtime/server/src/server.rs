@@ -11,14 +11,14 @@ use ferrule_control::{Control, ControlOptions};
 use ferrule_flow::{Flow, FlowOptions};
 use ferrule_host::Engine;
 use ferrule_store::{EmbeddedOptions, EmbeddedStore, Principal, Store};
-use ferrule_transport::MemoryLog;
+use ferrule_transport::{EmbeddedLog, EmbeddedOptions as LogOptions, Log, MemoryLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::dead_letters::{DeadLetterFile, Durable};
 use crate::error::StartError;
 use crate::folder::DataFolder;
 use crate::listen::{self, Doors};
-use crate::options::Options;
+use crate::options::{Options, Transport};
 use crate::platform::{Acting, Callers, Inner};
 use crate::register::{Origin, register_as};
 use crate::registry::Registry;
@@ -29,6 +29,7 @@ const DOORS_DEADLINE: Duration = Duration::from_secs(2);
 /// A running server. It stops by [`Server::stop`], not by being dropped.
 pub struct Server {
     inner: Arc<Inner>,
+    log: Arc<dyn Log>,
     doors: Doors,
     socket: Option<PathBuf>,
     stop_deadline: Duration,
@@ -50,8 +51,8 @@ impl Server {
         let dead_letters = open_dead_letters(&folder).await?;
         let engine = Engine::new(options.engine.clone())?;
         let registry = Registry::new(engine, folder.components(), folder.compiled());
-        let flow =
-            Flow::start(FlowOptions::new(Arc::new(MemoryLog::default()), Arc::new(Durable(dead_letters.clone()))));
+        let log = open_log(&folder, &options.transport).await?;
+        let flow = Flow::start(FlowOptions::new(log.clone(), Arc::new(Durable(dead_letters.clone()))));
         let runner = ferrule_control::FlowRunner::new(flow.clone(), Arc::new(registry.clone()));
         let inner = Arc::new(Inner {
             control: std::sync::OnceLock::new(),
@@ -77,7 +78,7 @@ impl Server {
             metrics = doors.metrics_address.map(|address| address.to_string()),
             "the server runs"
         );
-        Ok(Self { inner, doors, socket: options.socket, stop_deadline: options.stop_deadline })
+        Ok(Self { inner, log, doors, socket: options.socket, stop_deadline: options.stop_deadline })
     }
 
     /// The platform, for callers in this process.
@@ -113,7 +114,7 @@ impl Server {
     /// Stops taking in, waits until what is in flight has its outcome or the deadline is over, and closes everything. What was
     /// not delivered is not settled. Whether everything was delivered.
     pub async fn stop(self) -> bool {
-        let Self { inner, doors, socket, stop_deadline } = self;
+        let Self { inner, log, doors, socket, stop_deadline } = self;
         doors.health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
         if let Some(control) = inner.control.get() {
             control.stop().await;
@@ -125,6 +126,7 @@ impl Server {
                 false
             }
         };
+        log.close().await;
         inner.stopping.cancel();
         doors.closed(DOORS_DEADLINE).await;
         if let Some(path) = socket
@@ -149,6 +151,22 @@ impl Server {
 
 async fn open_store(folder: &DataFolder) -> Result<EmbeddedStore, StartError> {
     Ok(EmbeddedStore::open_with(folder.store(), EmbeddedOptions::default()).await?)
+}
+
+/// Opens the log. Blocks on the disk elsewhere.
+async fn open_log(folder: &DataFolder, transport: &Transport) -> Result<Arc<dyn Log>, StartError> {
+    match transport {
+        Transport::Memory => Ok(Arc::new(MemoryLog::default())),
+        Transport::Embedded => {
+            let options = LogOptions::new(folder.log());
+            let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(options)).await;
+            let log = opened.map_err(|error| StartError::Task(error.to_string()))??;
+            for finding in log.health().findings {
+                tracing::warn!("{finding}");
+            }
+            Ok(Arc::new(log))
+        }
+    }
 }
 
 async fn open_dead_letters(folder: &DataFolder) -> Result<Arc<DeadLetterFile>, StartError> {

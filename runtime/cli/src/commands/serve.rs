@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use ferrule_server::telemetry::{self, LogOptions};
-use ferrule_server::{METRICS_ADDRESS, Options, STOP_DEADLINE, Server};
+use ferrule_server::{METRICS_ADDRESS, Options, STOP_DEADLINE, Server, Transport};
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
@@ -32,6 +32,9 @@ pub(crate) struct Serve {
     /// Components to register at the start: files, or folders of them. Those that came with ferrule are always there.
     #[arg(long, value_name = "PATH")]
     components: Vec<PathBuf>,
+    /// Where records are on their way: embedded (on this machine's disk, in the data folder) or memory.
+    #[arg(long, value_name = "TRANSPORT", default_value = "embedded")]
+    transport: Transport,
     /// Seconds that a stop may wait for what is in flight.
     #[arg(long, value_name = "SECONDS", default_value_t = STOP_DEADLINE.as_secs())]
     stop_deadline: u64,
@@ -56,6 +59,7 @@ impl Serve {
         options.metrics = (!self.no_metrics).then_some(self.metrics);
         options.shipped = context.surroundings.shipped_guests();
         options.shipped.extend(self.components);
+        options.transport = self.transport;
         options.stop_deadline = Duration::from_secs(self.stop_deadline);
         let socket = options.socket.clone();
         let server = Server::start(options).await.map_err(not_started)?;
