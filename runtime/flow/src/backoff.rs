@@ -19,14 +19,31 @@ impl Default for BackoffPolicy {
 }
 
 impl BackoffPolicy {
-    /// The wait before attempt `attempt` + 1 (from 1): doubled each time up to the longest, then shortened by up to half, so
-    /// that many who failed together do not come back together.
+    /// The wait of a record before attempt `attempt` + 1 (from 1), with full jitter: anywhere between nothing and a bound that
+    /// doubles each time up to the longest, so that records which failed together spread over all of it. Never less than a
+    /// sixteenth of the first wait, so that no draw of luck is a busy loop.
     pub fn wait(&self, attempt: u32, random: u64) -> Duration {
-        let doubled = self.first.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
-        let full = doubled.min(self.longest);
-        let part = 0.5 + 0.5 * ((random >> 11) as f64 / (1_u64 << 53) as f64);
-        full.mul_f64(part)
+        let bound = self.bound(attempt);
+        let floor = (self.first / 16).min(bound);
+        floor + (bound - floor).mul_f64(part(random))
     }
+
+    /// The wait before a session is opened again: the same bound, shortened by up to half. Few wait at once and each attempt
+    /// costs a new instance, so that attempts grow reliably rarer counts for more than spreading them.
+    pub fn steady_wait(&self, attempt: u32, random: u64) -> Duration {
+        let bound = self.bound(attempt);
+        bound / 2 + (bound / 2).mul_f64(part(random))
+    }
+
+    fn bound(&self, attempt: u32) -> Duration {
+        let factor = 1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX);
+        self.first.saturating_mul(factor).min(self.longest)
+    }
+}
+
+/// From 0 to just below 1.
+fn part(random: u64) -> f64 {
+    (random >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// A sequence of random numbers that is good enough for spreading load, and the same for the same seed.
@@ -55,7 +72,7 @@ impl Jitter {
     }
 }
 
-/// A backoff under way.
+/// The backoff of a session under way.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     policy: BackoffPolicy,
@@ -72,7 +89,7 @@ impl Backoff {
     /// Something failed: how long to wait.
     pub fn fail(&mut self) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.policy.wait(self.failures, self.jitter.roll())
+        self.policy.steady_wait(self.failures, self.jitter.roll())
     }
 
     /// Something worked: the next wait is the first again.
@@ -85,20 +102,46 @@ impl Backoff {
 mod tests {
     use super::*;
 
+    fn policy() -> BackoffPolicy {
+        BackoffPolicy { first: Duration::from_millis(160), longest: Duration::from_secs(1) }
+    }
+
+    fn bound(attempt: u32) -> Duration {
+        Duration::from_millis(160 << attempt.min(5).saturating_sub(1)).min(Duration::from_secs(1))
+    }
+
     #[test]
-    fn waits_grow_to_the_longest_and_differ() {
-        let policy = BackoffPolicy { first: Duration::from_millis(100), longest: Duration::from_secs(1) };
+    fn a_record_waits_anywhere_between_the_floor_and_the_bound() {
         let mut jitter = Jitter::new(7);
-        for attempt in 1..200 {
-            let wait = policy.wait(attempt, jitter.roll());
-            let full = Duration::from_millis(100 << attempt.min(5).saturating_sub(1)).min(policy.longest);
-            assert!(wait >= full / 2 && wait <= full, "{attempt}: {wait:?}");
+        for attempt in 1..70 {
+            let waits: Vec<Duration> = (0..1_000).map(|_| policy().wait(attempt, jitter.roll())).collect();
+            let (least, most) = (waits.iter().min().unwrap(), waits.iter().max().unwrap());
+            let (floor, bound) = (Duration::from_millis(10), bound(attempt));
+            assert!(*least >= floor && *most <= bound, "{attempt}: {least:?} to {most:?}");
+            assert!(*least < floor + bound / 20 && *most > bound - bound / 20, "{attempt}: {least:?} to {most:?}");
+            let mean = waits.iter().sum::<Duration>() / 1_000;
+            let middle = (floor + bound) / 2;
+            assert!(mean > middle.mul_f64(0.9) && mean < middle.mul_f64(1.1), "{attempt}: {mean:?}, not {middle:?}");
         }
-        assert_ne!(policy.wait(9, jitter.roll()), policy.wait(9, jitter.roll()));
-        let mut backoff = Backoff::new(policy, jitter);
-        backoff.fail();
-        assert!(backoff.fail() >= Duration::from_millis(100));
+    }
+
+    #[test]
+    fn a_short_bound_is_never_exceeded_by_the_floor() {
+        let policy = BackoffPolicy { first: Duration::from_secs(16), longest: Duration::from_millis(5) };
+        assert_eq!(policy.wait(1, u64::MAX), policy.longest);
+        let none = BackoffPolicy { first: Duration::ZERO, longest: Duration::ZERO };
+        assert_eq!(none.wait(9, u64::MAX), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_session_waits_longer_each_time_and_starts_over_when_something_worked() {
+        let mut backoff = Backoff::new(policy(), Jitter::new(7));
+        for attempt in 1..200 {
+            let wait = backoff.fail();
+            assert!(wait >= bound(attempt) / 2 && wait <= bound(attempt), "{attempt}: {wait:?}");
+        }
+        assert_ne!(backoff.fail(), backoff.fail());
         backoff.reset();
-        assert!(backoff.fail() <= Duration::from_millis(100));
+        assert!(backoff.fail() <= bound(1));
     }
 }

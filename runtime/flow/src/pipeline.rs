@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use crate::acks::{Acks, Slot};
 use crate::backoff::{BackoffPolicy, Jitter};
 use crate::dead_letter::DeadLetters;
-use crate::delivery::{Delivery, Policy};
+use crate::delivery::{Delivery, KeyOrder, Policy};
 use crate::error::FlowError;
 use crate::functions::{Functions, FunctionsLink, Passed};
 use crate::letters::Letters;
@@ -410,7 +410,7 @@ impl Pipeline {
         let sinks = self.sinks.iter().enumerate().filter(|(_, side)| ready(side));
         let deliveries = sinks.filter_map(|(sink, _)| self.delivery.next_wake(sink));
         let turning = self.turning.map(|limit| limit.saturating_duration_since(self.begun));
-        deliveries.chain(turning).min().map(|wake| wake.max(now))
+        deliveries.chain(self.delivery.next_expiry()).chain(turning).min().map(|wake| wake.max(now))
     }
 
     /// Records came from the log.
@@ -596,6 +596,8 @@ fn policy(plan: &PipelinePlan) -> Policy {
         batch_bytes: usize::try_from(plan.batch.bytes).unwrap_or(usize::MAX),
         linger: plan.batch.linger,
         window: plan.batch.window.max(1) as usize,
+        window_bytes: usize::try_from(plan.batch.window_bytes).unwrap_or(usize::MAX),
+        key_order: KeyOrder::default(),
         backoff: plan.retry.backoff.clone(),
         attempts: plan.retry.attempts,
         age: plan.retry.age,

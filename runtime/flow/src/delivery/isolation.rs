@@ -2,28 +2,27 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
+use super::fault::{Fault, sound};
+use super::lanes::LaneKey;
+
 /// Records that may break the sink, and the part of them that is tried now.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Isolation {
-    suspects: VecDeque<u64>,
-    testing: BTreeSet<u64>,
-    tested: usize,
-    part: usize,
+    pub(super) suspects: VecDeque<(u64, LaneKey)>,
+    pub(super) testing: BTreeSet<u64>,
+    pub(super) tested: usize,
+    pub(super) part: usize,
 }
 
 impl Isolation {
-    pub(super) fn new(suspects: &[u64]) -> Self {
-        Self {
-            suspects: suspects.iter().copied().collect(),
-            testing: BTreeSet::new(),
-            tested: 0,
-            part: (suspects.len() / 2).max(1),
-        }
+    pub(super) fn new(suspects: VecDeque<(u64, LaneKey)>) -> Self {
+        let part = (suspects.len() / 2).max(1);
+        Self { suspects, testing: BTreeSet::new(), tested: 0, part }
     }
 
     /// Keeps the suspects that are still to be tried.
-    pub(super) fn retain(&mut self, keep: impl Fn(u64) -> bool) {
-        self.suspects.retain(|id| keep(*id));
+    pub(super) fn retain(&mut self, keep: impl Fn(u64, LaneKey) -> bool) {
+        self.suspects.retain(|(id, key)| keep(*id, *key));
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -31,37 +30,39 @@ impl Isolation {
     }
 
     /// The next records to try, with nothing else in flight.
-    pub(super) fn next_part(&mut self) -> Vec<u64> {
-        let part: Vec<u64> = self.suspects.iter().copied().take(self.part).collect();
-        self.testing = part.iter().copied().collect();
-        self.tested = part.len();
-        part
+    pub(super) fn next_part(&self) -> Vec<(u64, LaneKey)> {
+        self.suspects.iter().copied().take(self.part).collect()
+    }
+
+    /// These are being tried.
+    pub(super) fn tries(&mut self, part: impl Iterator<Item = u64>) {
+        self.testing = part.collect();
+        self.tested = self.testing.len();
     }
 
     /// A record cannot be tried now; it leaves the search.
     pub(super) fn excuse(&mut self, id: u64) {
-        if self.testing.remove(&id) {
-            self.tested -= 1;
-        }
-        self.suspects.retain(|suspect| *suspect != id);
+        self.suspects.retain(|(suspect, _)| *suspect != id);
     }
 
     /// The sink answered for a record: it is no suspect any more.
     pub(super) fn passed(&mut self, id: u64) {
         if self.testing.remove(&id) {
-            self.suspects.retain(|suspect| *suspect != id);
+            self.excuse(id);
         }
     }
 
     /// The sink broke on the part: the record, if it was alone.
     pub(super) fn crashed(&mut self) -> Option<u64> {
-        let tested = std::mem::take(&mut self.testing);
-        if self.tested == 1 {
-            let only = tested.first().copied()?;
-            self.suspects.retain(|suspect| *suspect != only);
-            return Some(only);
+        let testing = std::mem::take(&mut self.testing);
+        let first = *testing.first()?;
+        if self.tested == 1 || !sound(Fault::PoisonTooEarly) {
+            self.excuse(first);
+            return Some(first);
         }
-        self.part = (self.tested / 2).max(1);
+        if sound(Fault::PoisonNeverNarrowed) {
+            self.part = (self.tested / 2).max(1);
+        }
         None
     }
 

@@ -1,169 +1,59 @@
 //! The decision core of delivery: which record is written when, and what becomes of it. Events in, actions out; time and
 //! chance are handed in, and nothing here waits or does I/O.
 //!
-//! - A record is *queued*, *in flight*, or *waiting* for its next attempt, until it is done: delivered or given up.
-//! - Records go out in the order they were offered. A key in retry holds back its own lane: while a record of a key waits,
-//!   no later record of that key to the same sink is written; its first record goes alone until it is through.
+//! - A record is *fresh*, *in flight*, or *held* for its next attempt, until it is done: delivered or given up. Neighbours that
+//!   share their past are one run, and are handled at once.
+//! - Records go out in the order in which they were offered, except that a key holds back its own records: while a record is
+//!   held, no later one of its key is written to the same sink, and after a retry the first goes alone until it is through.
+//!   What of a key may be in flight together is [`KeyOrder`].
 //! - A session that is lost gives its records back, in order. One that crashes twice on the same first record is fed smaller
 //!   and smaller parts until the record that crashes it alone is found; that one is given up.
+//!
+//! How this is checked is in `check`, and why so in `docs/decisions/0005-checking-delivery.md`.
 
+mod fault;
 mod isolation;
 mod lanes;
+mod outlet;
+mod policy;
+mod runs;
 
-use std::collections::{BTreeSet, VecDeque};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
-use isolation::Isolation;
-use lanes::{LaneKey, Lanes};
+pub(crate) use fault::{Fault, sound};
+use lanes::LaneKey;
+use outlet::Outlet;
+pub use policy::{DeliveredRun, Done, KeyOrder, Outcome, Policy, Verdict, Write, WriteRun};
+use runs::{Run, Sizes};
 
-use crate::backoff::{BackoffPolicy, Jitter};
+use crate::backoff::Jitter;
 use crate::dead_letter::LetterCode;
 
-/// What delivery may do.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
-    /// Records of one write at most.
-    pub batch_records: usize,
-    /// Bytes of one write at most, beyond the first record.
-    pub batch_bytes: usize,
-    /// How long a record may wait for others to fill a batch.
-    pub linger: Duration,
-    /// Records in flight to one sink at most.
-    pub window: usize,
-    /// The wait between attempts.
-    pub backoff: BackoffPolicy,
-    /// Attempts that the sink answered, at most; none: without end.
-    pub attempts: Option<u32>,
-    /// Time since a record was offered, at most; none: without end.
-    pub age: Option<Duration>,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            batch_records: 1_000,
-            batch_bytes: 1 << 20,
-            linger: Duration::ZERO,
-            window: 2_000,
-            backoff: BackoffPolicy::default(),
-            attempts: None,
-            age: None,
-        }
-    }
-}
-
-/// What a sink said of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The outside system has it.
-    Delivered,
-    /// Not now.
-    Retry {
-        /// To wait at least; none: the policy's backoff.
-        after: Option<Duration>,
-        /// What stood in the way.
-        reason: String,
-    },
-    /// Never.
-    Rejected {
-        /// Why.
-        reason: String,
-    },
-}
-
-/// What became of a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// The sink has it.
-    Delivered,
-    /// It is not offered again.
-    GivenUp {
-        /// Why, as a stable word.
-        code: LetterCode,
-        /// Why, in words.
-        reason: String,
-    },
-}
-
-/// A record that is done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Done {
-    /// The record.
-    pub id: u64,
-    /// The sink that it was for.
-    pub sink: usize,
-    /// What became of it.
-    pub verdict: Verdict,
-    /// How often it was written.
-    pub attempts: u32,
-}
-
-/// A record to be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Write {
-    /// The record.
-    pub id: u64,
-    /// Which attempt this is, from 1.
-    pub attempt: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// In `fresh` or `again` of its sink.
-    Queued,
-    /// In a lane.
-    Waiting,
-    /// Written, without outcome.
-    InFlight,
-}
-
-#[derive(Clone, Debug)]
-struct Entry {
-    sink: u32,
-    lane: LaneKey,
-    size: u32,
-    offered: Duration,
-    attempts: u32,
-    retries: u32,
-    state: State,
-}
-
-#[derive(Debug, Default)]
-struct Sink {
-    /// Offered and never written, in order. May name records that are done already.
-    fresh: VecDeque<u64>,
-    fresh_bytes: usize,
-    /// Written before, and to be written at once.
-    again: BTreeSet<u64>,
-    lanes: Lanes,
-    in_flight: usize,
-    isolation: Option<Isolation>,
-    crashed_on: Option<u64>,
-}
-
 /// Records on their way to the sinks of one pipeline.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Delivery {
     policy: Policy,
     jitter: Jitter,
-    /// The entry of record `first` + index; none when it is done.
-    entries: VecDeque<Option<Entry>>,
-    first: u64,
+    next_id: u64,
     open: usize,
-    sinks: Vec<Sink>,
+    outlets: Vec<Outlet>,
     flushing: bool,
 }
 
 impl Delivery {
     /// Delivery to `sinks` sinks; the first record gets the id `first`.
     pub fn new(policy: Policy, sinks: usize, first: u64, jitter: Jitter) -> Self {
-        let sinks = (0..sinks).map(|_| Sink::default()).collect();
-        Self { policy, jitter, entries: VecDeque::new(), first, open: 0, sinks, flushing: false }
+        let mut outlets = vec![Outlet::default(); sinks];
+        outlets.iter_mut().for_each(|outlet| outlet.lanes.set_order(policy.key_order));
+        Self { policy, jitter, next_id: first, open: 0, outlets, flushing: false }
     }
 
     /// Another policy from now on.
     pub fn set_policy(&mut self, policy: Policy) {
+        self.outlets.iter_mut().for_each(|outlet| outlet.lanes.set_order(policy.key_order));
         self.policy = policy;
     }
 
@@ -179,304 +69,218 @@ impl Delivery {
 
     /// The id that the next record gets.
     pub fn next_id(&self) -> u64 {
-        self.first + self.entries.len() as u64
+        self.next_id
     }
 
-    /// A record to be delivered. A key of no bytes is no key.
+    /// A record of `size` bytes to be delivered. A key of no bytes is no key.
     pub fn offer(&mut self, now: Duration, sink: usize, key: &[u8], size: usize) -> u64 {
-        let id = self.next_id();
-        let lane = if key.is_empty() {
-            LaneKey::Record(id)
-        } else {
-            LaneKey::Key(BuildHasherDefault::<DefaultHasher>::default().hash_one(key))
-        };
-        let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let Some(target) = self.sinks.get_mut(sink) else { return id };
-        target.fresh.push_back(id);
-        target.fresh_bytes += size as usize;
-        self.open += 1;
-        self.entries.push_back(Some(Entry {
-            sink: sink as u32,
-            lane,
-            size,
-            offered: now,
-            attempts: 0,
-            retries: 0,
-            state: State::Queued,
-        }));
+        let id = self.next_id;
+        let ids = id..id + 1;
+        self.add(now, sink, ids, lane(key), Sizes::Same(size));
         id
+    }
+
+    /// `count` records to be delivered; `key` and `size` (in bytes) are asked for each index once, in order. The ids that they
+    /// got. Neighbours of one key cost next to nothing.
+    pub fn offer_all<'a>(
+        &mut self,
+        now: Duration,
+        sink: usize,
+        count: usize,
+        key: impl Fn(usize) -> &'a [u8],
+        size: impl Fn(usize) -> usize,
+    ) -> Range<u64> {
+        let first = self.next_id;
+        let all = first..first + count as u64;
+        if count == 0 {
+            return all;
+        }
+        let common = size(0);
+        let mut index = 1;
+        while index < count && size(index) == common {
+            index += 1;
+        }
+        let sums = (index < count).then(|| {
+            let mut sums = Vec::with_capacity(count + 1);
+            sums.push(0);
+            let mut sum: usize = 0;
+            sums.extend((0..count).map(|index| {
+                sum = sum.saturating_add(if index == 0 { common } else { size(index) });
+                sum
+            }));
+            Arc::new(sums)
+        });
+        let sizes = |from: usize| match &sums {
+            Some(sums) => Sizes::Sums(sums.clone(), from),
+            None => Sizes::Same(common),
+        };
+        let (mut begun, mut last) = (0, key(0));
+        for index in 1..count {
+            let key = key(index);
+            if key != last {
+                let ids = first + begun as u64..first + index as u64;
+                self.add(now, sink, ids, lane(last), sizes(begun));
+                (begun, last) = (index, key);
+            }
+        }
+        self.add(now, sink, first + begun as u64..all.end, lane(last), sizes(begun));
+        all
+    }
+
+    fn add(&mut self, offered: Duration, sink: usize, ids: Range<u64>, lane: LaneKey, sizes: Sizes) {
+        let Some(outlet) = self.outlets.get_mut(sink) else { return };
+        self.next_id = ids.end;
+        let run = Run { ids, lane, sizes, offered, until: Duration::ZERO, attempts: 0, retries: 0 };
+        self.open += run.len();
+        outlet.fresh.offer(run);
     }
 
     /// What is to be written to `sink` now, in order; empty when nothing is.
     pub fn next_write(&mut self, now: Duration, sink: usize) -> Vec<Write> {
-        let Some(target) = self.sinks.get_mut(sink) else { return Vec::new() };
-        for id in target.lanes.due(now) {
-            if let Some(entry) = entry_mut(&mut self.entries, self.first, id) {
-                entry.state = State::Queued;
-                target.again.insert(id);
-            }
-        }
-        if target.isolation.is_some() {
-            return self.next_probe(now, sink);
-        }
-        let room = self.policy.window.saturating_sub(target.in_flight).min(self.policy.batch_records);
-        if room == 0 || !(self.flushing || is_due(target, &self.policy, &self.entries, self.first, now)) {
-            return Vec::new();
-        }
-        let mut picked = Vec::new();
-        let mut bytes = 0;
-        while picked.len() < room {
-            let from_again = target.again.first().copied();
-            let Some(id) = from_again.or_else(|| target.fresh.front().copied()) else { break };
-            let Some(entry) = entry_mut(&mut self.entries, self.first, id) else {
-                // Given up while it was queued.
-                forget(target, id, from_again.is_some());
-                continue;
-            };
-            let held = if from_again.is_some() {
-                target.lanes.must_hold(entry.lane, id)
-            } else {
-                target.lanes.is_blocked(entry.lane)
-            };
-            if held {
-                forget(target, id, from_again.is_some());
-                if from_again.is_none() {
-                    target.fresh_bytes = target.fresh_bytes.saturating_sub(entry.size as usize);
-                }
-                entry.state = State::Waiting;
-                target.lanes.hold(entry.lane, id, now);
-                continue;
-            }
-            if !picked.is_empty() && bytes + entry.size as usize > self.policy.batch_bytes {
-                break;
-            }
-            bytes += entry.size as usize;
-            forget(target, id, from_again.is_some());
-            if from_again.is_none() {
-                target.fresh_bytes = target.fresh_bytes.saturating_sub(entry.size as usize);
-            }
-            entry.state = State::InFlight;
-            entry.attempts += 1;
-            target.in_flight += 1;
-            picked.push(Write { id, attempt: entry.attempts });
-        }
-        picked
+        let runs = self.next_runs(now, sink);
+        runs.into_iter().flat_map(|run| run.ids.map(move |id| Write { id, attempt: run.attempt })).collect()
     }
 
-    /// The next part of a search for poison, or, when that is over, what is written as usual.
-    fn next_probe(&mut self, now: Duration, sink: usize) -> Vec<Write> {
-        loop {
-            let Some(target) = self.sinks.get_mut(sink) else { return Vec::new() };
-            let (entries, first) = (&mut self.entries, self.first);
-            let Some(isolation) = &mut target.isolation else { return self.next_write(now, sink) };
-            isolation.retain(|id| target.again.contains(&id) || is_in_flight(entries, first, id));
-            if isolation.is_over() {
-                target.isolation = None;
-                target.crashed_on = None;
-                continue;
-            }
-            if target.in_flight > 0 {
-                return Vec::new();
-            }
-            let mut picked = Vec::new();
-            for id in isolation.next_part() {
-                let Some(entry) = entry_mut(entries, first, id) else { continue };
-                target.again.remove(&id);
-                if target.lanes.must_hold(entry.lane, id) {
-                    entry.state = State::Waiting;
-                    target.lanes.hold(entry.lane, id, now);
-                    isolation.excuse(id);
-                    continue;
-                }
-                entry.state = State::InFlight;
-                entry.attempts += 1;
-                target.in_flight += 1;
-                picked.push(Write { id, attempt: entry.attempts });
-            }
-            // If none could be tried, all of the part were excused, and the next part is smaller by them.
-            if !picked.is_empty() {
-                return picked;
-            }
-        }
+    /// The same as runs: what costs no more for many records than for one.
+    pub fn next_runs(&mut self, now: Duration, sink: usize) -> Vec<WriteRun> {
+        let Some(outlet) = self.outlets.get_mut(sink) else { return Vec::new() };
+        let runs = outlet.next(now, &self.policy, self.flushing);
+        runs.into_iter().map(|run| WriteRun { ids: run.ids, attempt: run.attempts }).collect()
     }
 
-    /// When to ask again for `sink` if nothing else happens.
+    /// When to ask again for `sink` if nothing else happens, with the expiry of what is for it.
     pub fn next_wake(&self, sink: usize) -> Option<Duration> {
-        let target = self.sinks.get(sink)?;
-        let expiry = self.policy.age.and_then(|age| {
-            let oldest = self.entries.iter().flatten().find(|entry| entry.state != State::InFlight)?;
-            Some(oldest.offered + age)
-        });
-        let mut times = vec![target.lanes.next_due(), expiry];
-        if target.in_flight < self.policy.window && target.isolation.is_none() {
-            let oldest = target.fresh.iter().find_map(|id| entry(&self.entries, self.first, *id));
-            times.push(oldest.map(|entry| entry.offered + self.policy.linger));
-        }
-        times.into_iter().flatten().min()
+        self.outlets.get(sink)?.next_wake(&self.policy)
+    }
+
+    /// When [`expire`](Self::expire) has something to give up, whether or not its sink takes anything.
+    pub fn next_expiry(&self) -> Option<Duration> {
+        self.outlets.iter().filter_map(|outlet| outlet.next_expiry(&self.policy)).min()
     }
 
     /// What a sink said. An answer for a record that is not in flight is not for us.
     pub fn outcome(&mut self, now: Duration, id: u64, outcome: Outcome) -> Option<Done> {
-        let entry = entry_mut(&mut self.entries, self.first, id)?;
-        if entry.state != State::InFlight {
-            return None;
-        }
-        let target = self.sinks.get_mut(entry.sink as usize)?;
-        target.in_flight -= 1;
-        if let Some(isolation) = &mut target.isolation {
-            isolation.passed(id);
-        }
-        if target.crashed_on == Some(id) {
-            target.crashed_on = None;
-        }
-        let (verdict, lane) = match outcome {
-            Outcome::Delivered => (Verdict::Delivered, entry.lane),
-            Outcome::Rejected { reason } => (Verdict::GivenUp { code: LetterCode::Rejected, reason }, entry.lane),
+        let (sink, outlet) = self.outlets.iter_mut().enumerate().find(|(_, outlet)| outlet.flying.contains(id))?;
+        let mut run = outlet.flying.take_one(id)?;
+        outlet.answered(&run);
+        let (code, reason) = match outcome {
+            Outcome::Delivered => {
+                outlet.done(&run);
+                self.open -= 1;
+                return Some(Done { id, sink, verdict: Verdict::Delivered, attempts: run.attempts });
+            }
+            Outcome::Rejected { reason } => (LetterCode::Rejected, reason),
             Outcome::Retry { after, reason } => {
-                entry.retries += 1;
-                let given_up = match (self.policy.attempts, self.policy.age) {
-                    (Some(limit), _) if entry.retries >= limit => {
-                        let text = format!("gave up after {} attempts: {reason}", entry.retries);
-                        Some((LetterCode::Attempts, text))
-                    }
-                    (_, Some(age)) if now >= entry.offered + age => {
-                        Some((LetterCode::Age, format!("gave up after {} s: {reason}", age.as_secs_f64())))
-                    }
-                    _ => None,
-                };
-                match given_up {
-                    Some((code, reason)) => (Verdict::GivenUp { code, reason }, entry.lane),
+                run.retries += 1;
+                match self.policy.limit(&run, now) {
+                    Some((code, limit)) => (code, format!("{limit}: {reason}")),
                     None => {
-                        let wait = after.unwrap_or_else(|| self.policy.backoff.wait(entry.retries, self.jitter.roll()));
-                        entry.state = State::Waiting;
-                        target.lanes.retry(entry.lane, id, now + wait);
+                        let wait = after.unwrap_or_else(|| self.policy.backoff.wait(run.retries, self.jitter.roll()));
+                        let wait = if sound(Fault::RetryAfterIgnored) { wait } else { Duration::ZERO };
+                        outlet.postpone(run, now + wait);
                         return None;
                     }
                 }
             }
         };
-        target.lanes.done(lane, id);
-        self.finish(id, verdict)
+        outlet.done(&run);
+        self.open -= 1;
+        Some(Done { id, sink, verdict: Verdict::GivenUp { code, reason }, attempts: run.attempts })
+    }
+
+    /// The sinks have these, as far as they are in flight: what is done with that, in order.
+    pub fn delivered(&mut self, ids: Range<u64>) -> Vec<DeliveredRun> {
+        let mut done = Vec::with_capacity(1);
+        let mut taken = Vec::new();
+        for (sink, outlet) in self.outlets.iter_mut().enumerate() {
+            outlet.flying.take(&ids, |run| taken.push(run));
+            for run in taken.drain(..) {
+                outlet.answered(&run);
+                outlet.done(&run);
+                self.open -= run.len();
+                done.push(DeliveredRun { ids: run.ids, sink, attempts: run.attempts });
+            }
+        }
+        if self.outlets.len() > 1 {
+            done.sort_unstable_by_key(|run| run.ids.start);
+        }
+        done
     }
 
     /// The sink's session is gone, and with it what is known of these records in flight. `crashed`: the guest broke while it
     /// had just these in hand.
-    pub fn lost(&mut self, now: Duration, sink: usize, ids: &[u64], crashed: bool) -> Vec<Done> {
-        let mut ids: Vec<u64> = ids.iter().copied().filter(|id| is_in_flight(&self.entries, self.first, *id)).collect();
+    pub fn lost(&mut self, _now: Duration, sink: usize, ids: &[u64], crashed: bool) -> Vec<Done> {
+        let Some(outlet) = self.outlets.get_mut(sink) else { return Vec::new() };
+        let mut ids = ids.to_vec();
         ids.sort_unstable();
-        let Some(target) = self.sinks.get_mut(sink) else { return Vec::new() };
-        for &id in &ids {
-            let Some(entry) = entry_mut(&mut self.entries, self.first, id) else { continue };
-            target.in_flight -= 1;
-            if target.lanes.is_blocked(entry.lane) {
-                entry.state = State::Waiting;
-                target.lanes.hold(entry.lane, id, now);
-            } else {
-                entry.state = State::Queued;
-                target.again.insert(id);
+        let mut runs = Vec::new();
+        for neighbours in ids.chunk_by(|one, next| one + 1 == *next) {
+            if let [first, ..] = neighbours {
+                outlet.flying.take(&(*first..first + neighbours.len() as u64), |run| runs.push(run));
             }
         }
-        let poison = if crashed { Self::crashed(target, &ids) } else { None };
-        if !crashed && let Some(isolation) = &mut target.isolation {
+        if !sound(Fault::LostForGood) {
+            runs.pop();
+        }
+        let suspects: Vec<(u64, LaneKey)> = if crashed {
+            runs.iter().flat_map(|run| run.ids.clone().map(|id| (id, run.lane))).collect()
+        } else {
+            Vec::new()
+        };
+        runs.into_iter().for_each(|run| outlet.lost(run));
+        if !crashed && let Some(isolation) = &mut outlet.isolation {
             isolation.interrupted();
         }
-        let Some(id) = poison else { return Vec::new() };
-        let lane = entry(&self.entries, self.first, id).map(|entry| entry.lane);
-        target.again.remove(&id);
-        if let Some(lane) = lane {
-            target.lanes.done(lane, id);
-        }
+        let Some(poison) = outlet.crashed(suspects) else { return Vec::new() };
+        self.open -= 1;
         let reason = "poisonous: the sink breaks each time it is given this record alone".to_owned();
-        self.finish(id, Verdict::GivenUp { code: LetterCode::Poison, reason }).into_iter().collect()
-    }
-
-    /// The record that crashes the sink, once it is known.
-    fn crashed(target: &mut Sink, ids: &[u64]) -> Option<u64> {
-        let head = *ids.first()?;
-        if let Some(isolation) = &mut target.isolation {
-            return isolation.crashed();
-        }
-        if target.crashed_on != Some(head) {
-            target.crashed_on = Some(head);
-            return None;
-        }
-        if let [only] = ids {
-            target.crashed_on = None;
-            return Some(*only);
-        }
-        target.isolation = Some(Isolation::new(ids));
-        None
+        let verdict = Verdict::GivenUp { code: LetterCode::Poison, reason };
+        vec![Done { id: poison.ids.start, sink, verdict, attempts: poison.attempts }]
     }
 
     /// Gives up what is older than the policy allows and not in flight.
     pub fn expire(&mut self, now: Duration) -> Vec<Done> {
         let Some(age) = self.policy.age else { return Vec::new() };
-        let old = |entry: &Entry| entry.offered + age <= now;
-        let ids: Vec<u64> = (self.first..)
-            .zip(&self.entries)
-            .take_while(|(_, entry)| entry.as_ref().is_none_or(old))
-            .filter(|(_, entry)| entry.as_ref().is_some_and(|entry| entry.state != State::InFlight))
-            .map(|(id, _)| id)
-            .collect();
+        let Some(limit) = now.checked_sub(age) else { return Vec::new() };
         let reason = format!("gave up after {} s without delivery", age.as_secs_f64());
         let mut done = Vec::new();
-        for id in ids {
-            let Some(entry) = entry(&self.entries, self.first, id) else { continue };
-            let (sink, lane, size) = (entry.sink as usize, entry.lane, entry.size as usize);
-            if let Some(target) = self.sinks.get_mut(sink) {
-                if !target.again.remove(&id) && entry.state == State::Queued {
-                    target.fresh_bytes = target.fresh_bytes.saturating_sub(size);
-                }
-                target.lanes.done(lane, id);
+        for (sink, outlet) in self.outlets.iter_mut().enumerate() {
+            for run in outlet.take_old(limit) {
+                self.open -= run.len();
+                let verdict = || Verdict::GivenUp { code: LetterCode::Age, reason: reason.clone() };
+                done.extend(run.ids.map(|id| Done { id, sink, verdict: verdict(), attempts: run.attempts }));
             }
-            let verdict = Verdict::GivenUp { code: LetterCode::Age, reason: reason.clone() };
-            done.extend(self.finish(id, verdict));
         }
         done
     }
+}
 
-    fn finish(&mut self, id: u64, verdict: Verdict) -> Option<Done> {
-        let index = usize::try_from(id.checked_sub(self.first)?).ok()?;
-        let entry = self.entries.get_mut(index)?.take()?;
-        self.open -= 1;
-        while matches!(self.entries.front(), Some(None)) {
-            self.entries.pop_front();
-            self.first += 1;
+impl Policy {
+    /// The bound that a record in retry has reached.
+    fn limit(&self, run: &Run, now: Duration) -> Option<(LetterCode, String)> {
+        match (self.attempts, self.age) {
+            (Some(limit), _) if run.retries >= limit => {
+                Some((LetterCode::Attempts, format!("gave up after {} attempts", run.retries)))
+            }
+            (_, Some(age)) if now >= run.offered + age => {
+                Some((LetterCode::Age, format!("gave up after {} s", age.as_secs_f64())))
+            }
+            _ => None,
         }
-        Some(Done { id, sink: entry.sink as usize, verdict, attempts: entry.attempts })
     }
 }
 
-fn entry(entries: &VecDeque<Option<Entry>>, first: u64, id: u64) -> Option<&Entry> {
-    entries.get(usize::try_from(id.checked_sub(first)?).ok()?)?.as_ref()
-}
-
-fn entry_mut(entries: &mut VecDeque<Option<Entry>>, first: u64, id: u64) -> Option<&mut Entry> {
-    entries.get_mut(usize::try_from(id.checked_sub(first)?).ok()?)?.as_mut()
-}
-
-fn is_in_flight(entries: &VecDeque<Option<Entry>>, first: u64, id: u64) -> bool {
-    entry(entries, first, id).is_some_and(|entry| entry.state == State::InFlight)
-}
-
-fn forget(target: &mut Sink, id: u64, again: bool) {
-    if again {
-        target.again.remove(&id);
+fn lane(key: &[u8]) -> LaneKey {
+    if key.is_empty() {
+        LaneKey::Free
     } else {
-        target.fresh.pop_front();
+        LaneKey::Key(BuildHasherDefault::<DefaultHasher>::default().hash_one(key))
     }
 }
 
-fn is_due(target: &Sink, policy: &Policy, entries: &VecDeque<Option<Entry>>, first: u64, now: Duration) -> bool {
-    !target.again.is_empty()
-        || target.fresh.len() >= policy.batch_records
-        || target.fresh_bytes >= policy.batch_bytes
-        || target
-            .fresh
-            .iter()
-            .find_map(|id| entry(entries, first, *id))
-            .is_some_and(|oldest| oldest.offered + policy.linger <= now)
-}
-
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod speed;
 #[cfg(test)]
 mod tests;

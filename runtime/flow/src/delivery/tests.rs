@@ -1,10 +1,11 @@
-//! Properties of delivery: nothing is lost, nothing is done twice, keys keep their order, poison is found.
+//! What delivery does, case by case. What holds in every case is in `check`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::backoff::BackoffPolicy;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -68,6 +69,7 @@ fn a_key_in_retry_holds_back_its_own_lane() {
     assert_eq!(write(&mut delivery, MS), [0, 1]);
     assert_eq!(delivery.outcome(MS, 0, retry(10)), None);
     offer(&mut delivery, &["a", "b", "a"]);
+    delivery.outcome(MS, 1, Outcome::Delivered);
     assert_eq!(write(&mut delivery, MS), [3]);
     assert_eq!(delivery.next_wake(0), Some(MS * 11));
     assert_eq!(delivery.next_write(MS * 11, 0), [Write { id: 0, attempt: 2 }]);
@@ -77,20 +79,88 @@ fn a_key_in_retry_holds_back_its_own_lane() {
 }
 
 #[test]
-fn a_record_about_to_go_again_waits_for_an_earlier_one_that_comes_back() {
-    let mut delivery = delivery(Policy { window: 2, ..policy() });
+fn a_key_goes_on_when_its_last_write_is_answered() {
+    let mut delivery = delivery(policy());
     offer(&mut delivery, &["a", "a", "b"]);
-    assert_eq!(write(&mut delivery, MS), [0, 1]);
-    delivery.outcome(MS, 1, retry(0));
-    assert_eq!(write(&mut delivery, MS), [1]);
-    delivery.outcome(MS, 1, retry(1));
-    offer(&mut delivery, &["b"]);
-    assert_eq!(write(&mut delivery, MS), [2]);
-    assert_eq!(write(&mut delivery, MS * 2), [0; 0], "its turn came while the window was full");
-    delivery.outcome(MS * 2, 0, retry(5));
-    delivery.outcome(MS * 2, 2, Outcome::Delivered);
-    assert_eq!(write(&mut delivery, MS * 2), [3]);
-    assert_eq!(write(&mut delivery, MS * 7), [0]);
+    assert_eq!(write(&mut delivery, MS), [0, 1, 2]);
+    offer(&mut delivery, &["a", "b", ""]);
+    assert_eq!(write(&mut delivery, MS), [5], "the others follow a write that is not answered");
+    delivery.outcome(MS, 1, retry(4));
+    delivery.outcome(MS, 2, Outcome::Delivered);
+    assert_eq!(write(&mut delivery, MS), [4]);
+    assert_eq!(write(&mut delivery, MS * 5), [0; 0], "an earlier one of the key is in flight");
+    delivery.outcome(MS * 5, 0, Outcome::Delivered);
+    assert_eq!(write(&mut delivery, MS * 5), [1], "alone");
+    delivery.outcome(MS * 6, 1, Outcome::Delivered);
+    assert_eq!(write(&mut delivery, MS * 6), [3]);
+}
+
+#[test]
+fn how_much_of_a_key_is_in_flight_is_a_policy() {
+    let written = |key_order| {
+        let mut delivery = delivery(Policy { key_order, ..policy() });
+        offer(&mut delivery, &["a", "a", "b"]);
+        let first = write(&mut delivery, MS);
+        offer(&mut delivery, &["a"]);
+        (first, write(&mut delivery, MS))
+    };
+    assert_eq!(written(KeyOrder::OneRecord), (vec![0, 2], vec![]));
+    assert_eq!(written(KeyOrder::OneWrite), (vec![0, 1, 2], vec![]));
+    assert_eq!(written(KeyOrder::Pipelined), (vec![0, 1, 2], vec![3]));
+}
+
+#[test]
+fn the_window_is_bounded_in_bytes_beyond_a_first_record() {
+    let mut delivery = delivery(Policy { window_bytes: 1_000, ..policy() });
+    for size in [2_000, 600, 300, 300] {
+        delivery.offer(Duration::ZERO, 0, b"", size);
+    }
+    assert_eq!(write(&mut delivery, MS), [0], "one that is larger goes when nothing is in flight");
+    assert_eq!(write(&mut delivery, MS), [0; 0]);
+    assert_eq!(delivery.next_wake(0), None, "only an answer changes that");
+    delivery.outcome(MS, 0, Outcome::Delivered);
+    assert_eq!(write(&mut delivery, MS), [1, 2]);
+    assert_eq!(write(&mut delivery, MS), [0; 0]);
+    delivery.outcome(MS, 1, Outcome::Delivered);
+    assert_eq!(write(&mut delivery, MS), [3]);
+}
+
+#[test]
+fn neighbours_are_offered_written_and_delivered_at_once() {
+    let mut delivery = delivery(Policy { batch_records: 1_000, batch_bytes: 5_000, ..Policy::default() });
+    let ids = delivery.offer_all(Duration::ZERO, 0, 1_000, |_| b"", |index| 1 + index % 10);
+    assert_eq!(ids, 0..1_000);
+    assert_eq!(delivery.next_runs(MS, 0), [WriteRun { ids: 0..909, attempt: 1 }], "as many as 5,000 bytes hold");
+    assert_eq!(delivery.outcome(MS, 500, retry(1)), None);
+    let done = delivery.delivered(0..2_000);
+    let ranges: Vec<Range<u64>> = done.into_iter().map(|run| run.ids).collect();
+    assert_eq!(ranges, [0..500, 501..909], "what is not in flight is left alone");
+    assert_eq!(delivery.open(), 92);
+    assert_eq!(delivery.next_runs(MS * 2, 0).len(), 2, "the postponed one, and the rest");
+}
+
+#[test]
+fn a_record_that_waits_for_ever_costs_nothing_for_those_that_pass_it() {
+    let mut delivery = delivery(policy());
+    offer(&mut delivery, &[""]);
+    write(&mut delivery, MS);
+    delivery.outcome(MS, 0, retry(u64::from(u32::MAX)));
+    for _ in 0..10_000 {
+        let id = delivery.offer(MS, 0, b"", 10);
+        assert_eq!(write(&mut delivery, MS), [id]);
+        delivery.outcome(MS, id, Outcome::Delivered);
+    }
+    assert_eq!(delivery.open(), 1);
+    assert!(format!("{delivery:?}").len() < 4_000, "nothing is kept of what is done");
+}
+
+#[test]
+fn what_expires_is_announced_whichever_sink_it_is_for() {
+    let mut delivery = Delivery::new(Policy { age: Some(MS * 20), ..policy() }, 2, 0, Jitter::new(1));
+    delivery.offer(MS, 1, b"a", 10);
+    assert_eq!((delivery.next_expiry(), delivery.next_wake(0)), (Some(MS * 21), None));
+    delivery.next_write(MS, 1);
+    assert_eq!(delivery.next_expiry(), None, "in flight nothing expires");
 }
 
 #[test]
@@ -196,61 +266,5 @@ proptest! {
         for (id, verdict) in verdicts {
             prop_assert_eq!(verdict == Verdict::Delivered, !poison.contains(&id), "record {}", id);
         }
-    }
-
-    /// Against any sink: every record is done once, and a record is never written while an earlier one of its key waits.
-    #[test]
-    fn nothing_is_lost_and_keys_keep_their_order(steps in proptest::collection::vec((0u8..6, any::<u64>()), 1..200)) {
-        let mut delivery = delivery(policy());
-        let mut now = Duration::ZERO;
-        let mut keys: Vec<String> = Vec::new();
-        let mut flying = BTreeSet::new();
-        let mut done = BTreeSet::new();
-        let settle: Vec<(u8, u64)> = (0..2_000).map(|index| (if index % 2 == 0 { 1 } else { 2 }, 0)).collect();
-        for (action, pick) in steps.into_iter().chain(settle) {
-            now += MS;
-            match action {
-                0 => {
-                    let key = ["", "a", "b", "c"][(pick % 4) as usize].to_owned();
-                    delivery.offer(now, 0, key.as_bytes(), 10);
-                    keys.push(key);
-                }
-                1 | 5 => {
-                    let written = write(&mut delivery, now);
-                    prop_assert!(written.len() <= 4);
-                    for (position, id) in written.iter().enumerate() {
-                        prop_assert!(!done.contains(id) && flying.insert(*id), "{} written twice", id);
-                        let key = &keys[*id as usize];
-                        if key.is_empty() { continue; }
-                        for earlier in 0..*id {
-                            let before = written[..position].contains(&earlier);
-                            prop_assert!(keys[earlier as usize] != *key || done.contains(&earlier) || before || flying.contains(&earlier),
-                                "{} written while {} of key {} waits", id, earlier, key);
-                        }
-                    }
-                    prop_assert!(flying.len() <= 6);
-                }
-                2 => {
-                    for id in std::mem::take(&mut flying) {
-                        prop_assert!(delivery.outcome(now, id, Outcome::Delivered).is_some());
-                        prop_assert!(done.insert(id));
-                    }
-                }
-                3 => {
-                    let all: Vec<u64> = flying.iter().copied().collect();
-                    if let Some(id) = all.get((pick % all.len().max(1) as u64) as usize) {
-                        flying.remove(id);
-                        prop_assert_eq!(delivery.outcome(now, *id, retry(pick % 7)), None);
-                    }
-                }
-                _ => {
-                    let all: Vec<u64> = std::mem::take(&mut flying).into_iter().collect();
-                    prop_assert_eq!(delivery.lost(now, 0, &all, false), vec![]);
-                }
-            }
-            prop_assert_eq!(delivery.open(), keys.len() - done.len());
-        }
-        prop_assert_eq!(done.len(), keys.len());
-        prop_assert_eq!(delivery.open(), 0);
     }
 }
