@@ -10,6 +10,7 @@ pub mod backoff;
 mod dead_letter;
 pub mod delivery;
 mod error;
+mod flights;
 mod flow;
 mod functions;
 pub mod guest;
@@ -40,7 +41,9 @@ pub use flow::{Flow, FlowOptions};
 pub use logs::{LogFeed, LogLine};
 pub use plan::Plan;
 pub use replay::{Replayed, RewindTo};
-pub use snapshot::{Alert, FlowSnapshot, GuestMetric, GuestSnapshot, PipelineSnapshot, StreamSnapshot, StreamState};
+pub use snapshot::{
+    Alert, Distribution, FlowSnapshot, GuestMetric, GuestSnapshot, PipelineSnapshot, StreamSnapshot, StreamState,
+};
 pub use tail::{TailRecord, TailTarget};
 pub use trial::{TrialOutput, TrialStep};
 

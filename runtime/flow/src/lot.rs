@@ -38,8 +38,7 @@ impl Lot {
     }
 
     /// Whether every row is the input row of the same index and of no other.
-    #[cfg(test)]
-    fn is_plain(&self) -> bool {
+    pub(crate) fn is_plain(&self) -> bool {
         self.roots.is_none() && self.also.is_empty()
     }
 

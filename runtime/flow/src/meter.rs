@@ -4,11 +4,45 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::snapshot::Distribution;
+
 /// How far back a rate looks: long enough to be steady, short enough to show a change within a glance.
 const MEMORY: Duration = Duration::from_secs(5);
 
 /// Samples closer together than this say more about the sampling than about the rate.
 const SHORTEST: Duration = Duration::from_millis(200);
+
+/// How often values up to each bound came.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    bounds: &'static [u64],
+    /// For each bound those up to it and above the one before, and last those above all.
+    counts: Vec<AtomicU64>,
+    sum: AtomicU64,
+}
+
+impl Histogram {
+    pub(crate) fn new(bounds: &'static [u64]) -> Self {
+        Self { bounds, counts: (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect(), sum: AtomicU64::new(0) }
+    }
+
+    /// The value came so many times.
+    pub(crate) fn add(&self, value: u64, times: u64) {
+        let place = self.bounds.partition_point(|bound| *bound < value);
+        if let Some(count) = self.counts.get(place) {
+            count.fetch_add(times, Relaxed);
+        }
+        self.sum.fetch_add(value.saturating_mul(times), Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> Distribution {
+        Distribution {
+            bounds: self.bounds.to_vec(),
+            counts: self.counts.iter().map(|count| count.load(Relaxed)).collect(),
+            sum: self.sum.load(Relaxed),
+        }
+    }
+}
 
 /// Counts records and bytes, and how many come a second.
 #[derive(Debug)]

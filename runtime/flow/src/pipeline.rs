@@ -6,6 +6,7 @@ mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -94,7 +95,7 @@ struct SourceSide {
 struct Offer {
     step: usize,
     replay: u64,
-    letters: std::ops::Range<usize>,
+    letters: Range<usize>,
 }
 
 struct SinkSide {
@@ -129,9 +130,13 @@ struct Taken {
     size: usize,
 }
 
+/// Records that were handed to delivery together, until all of them are done.
 struct Output {
+    /// The id of the first; the others follow.
+    first: u64,
+    /// How many are not done.
+    left: usize,
     held: Arc<Held>,
-    row: u32,
 }
 
 /// The task's state.
@@ -145,9 +150,8 @@ pub(crate) struct Pipeline {
     reply: mpsc::UnboundedSender<SinkReply>,
     replies: mpsc::UnboundedReceiver<SinkReply>,
     delivery: Delivery,
-    /// The output with the id `first_output` + index; none when it is done.
-    outputs: VecDeque<Option<Output>>,
-    first_output: u64,
+    /// In the order of their ids.
+    outputs: VecDeque<Output>,
     bytes: usize,
     functions: Option<FunctionsLink>,
     /// The batch that is with the functions.
@@ -196,7 +200,6 @@ impl Pipeline {
             reply,
             replies,
             outputs: VecDeque::new(),
-            first_output: 0,
             bytes: 0,
             functions: None,
             staged: None,
@@ -288,7 +291,6 @@ impl Pipeline {
         let order = self.order.clone();
         let plan = &order.plan;
         self.staged = None;
-        self.first_output = self.delivery.next_id();
         self.outputs.clear();
         self.bytes = 0;
         self.letters.forget();
@@ -296,7 +298,7 @@ impl Pipeline {
         self.replays.clear();
         self.offers.clear();
         let sinks = order.sinks.len();
-        self.delivery = Delivery::new(policy(plan), sinks, self.first_output, Jitter::for_name(&plan.name));
+        self.delivery = Delivery::new(policy(plan), sinks, self.delivery.next_id(), Jitter::for_name(&plan.name));
         self.delivery.set_flushing(order.draining);
         let origin = |sink| Arc::new(Origin { reply: self.reply.clone(), sink });
         self.sinks = order
@@ -476,7 +478,7 @@ impl Pipeline {
             if completed.is_empty() {
                 continue;
             }
-            side.acks.done(side.slot, completed);
+            side.acks.done(side.slot, completed.into_iter().flatten());
             side.reader.commit(&side.progress.cursor());
         }
     }
@@ -526,16 +528,16 @@ impl SourceSide {
     }
 
     /// Records that became done since the last call, and what is done with them.
-    fn take_completed(&mut self) -> Vec<u64> {
-        let mut completed = self.progress.take_completed();
+    fn take_completed(&mut self) -> Vec<Range<u64>> {
+        let mut completed = self.progress.take_completed_ranges();
         if let Some(seen) = &mut self.seen {
             let mut looked = 0;
-            while let Some(offset) = completed.get(looked) {
-                for tied in seen.done(*offset) {
+            while let Some(range) = completed.get(looked).cloned() {
+                for tied in range.flat_map(|offset| seen.done(offset)) {
                     self.progress.done(tied);
                 }
                 looked += 1;
-                completed.extend(self.progress.take_completed());
+                completed.extend(self.progress.take_completed_ranges());
             }
         }
         completed

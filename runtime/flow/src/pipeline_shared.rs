@@ -8,7 +8,7 @@ use ferrule_model::ids::Uid;
 use ferrule_transport::Lag;
 use tokio::sync::watch;
 
-use crate::meter::Meter;
+use crate::meter::{Histogram, Meter};
 use crate::plan::PipelinePlan;
 use crate::shared::Shared;
 use crate::snapshot::PipelineSnapshot;
@@ -25,6 +25,8 @@ pub(crate) struct PipelineShared {
     dropped: AtomicU64,
     retried: AtomicU64,
     duplicates: AtomicU64,
+    attempts: Histogram,
+    batches: Histogram,
     lag: Mutex<Lag>,
     in_flight: AtomicU64,
     /// Which order to drain is done; 0 if none is.
@@ -63,6 +65,8 @@ impl PipelineShared {
             dropped: AtomicU64::new(0),
             retried: AtomicU64::new(0),
             duplicates: AtomicU64::new(0),
+            attempts: Histogram::new(&[1, 2, 3, 5, 10, 20]),
+            batches: Histogram::new(&[1, 10, 100, 1_000, 10_000]),
             lag: Mutex::default(),
             in_flight: AtomicU64::new(0),
             drained: watch::Sender::new(0),
@@ -92,6 +96,16 @@ impl PipelineShared {
 
     pub(crate) fn dropped(&self, records: u64) {
         self.dropped.fetch_add(records, Relaxed);
+    }
+
+    /// So many records are done after this many attempts.
+    pub(crate) fn attempted(&self, attempts: u32, records: u64) {
+        self.attempts.add(u64::from(attempts), records);
+    }
+
+    /// So many records were written together.
+    pub(crate) fn batch(&self, records: u64) {
+        self.batches.add(records, 1);
     }
 
     pub(crate) fn duplicates(&self, records: u64) {
@@ -190,6 +204,8 @@ impl PipelineShared {
             dropped: self.dropped.load(Relaxed),
             retried: self.retried.load(Relaxed),
             duplicates: self.duplicates.load(Relaxed),
+            attempts: self.attempts.counts(),
+            batches: self.batches.counts(),
             records_per_second,
             bytes_per_second,
             restarts: facts.restarts + steps.iter().map(|(_, step)| step.restarts).sum::<u64>(),

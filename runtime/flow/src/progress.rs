@@ -98,6 +98,7 @@ impl Progress {
     }
 
     /// The same one by one.
+    #[cfg(test)]
     pub(crate) fn take_completed(&mut self) -> Vec<u64> {
         self.take_completed_ranges().into_iter().flatten().collect()
     }

@@ -3,8 +3,7 @@
 //! Which record is written when is decided in the pipelines ([`crate::delivery`]); the sink gives records tokens of its
 //! session, passes outcomes back, and tells each pipeline what was lost when a session ends.
 
-use std::collections::VecDeque;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use ferrule_model::record::{Batch, Outcomes};
 use tokio::sync::{mpsc, watch};
 
 use crate::delivery::Outcome;
+use crate::flights::{Flights, ranges};
 use crate::guest::{Remedy, interruptible, remedy};
 use crate::inbox::Inbox;
 use crate::session::{Change, Keeper, Live, Opening, close};
@@ -58,7 +58,8 @@ pub(crate) struct WriteRequest {
     pub(crate) origin: Arc<Origin>,
     /// The session that the pipeline believes to be open.
     pub(crate) session: u64,
-    pub(crate) ids: Vec<u64>,
+    /// The records' ids, in order.
+    pub(crate) ids: Vec<Range<u64>>,
     pub(crate) records: Batch,
 }
 
@@ -71,7 +72,22 @@ pub(crate) struct Origin {
 }
 
 /// Outcomes by the pipeline's ids.
-type Answers = Vec<(u64, Outcome)>;
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    /// The sink has these.
+    pub(crate) delivered: Vec<Range<u64>>,
+    /// What it says of others.
+    pub(crate) others: Vec<(u64, Outcome)>,
+}
+
+/// The answers for this origin.
+fn answers<'a>(replies: &'a mut Vec<(Arc<Origin>, Answers)>, origin: &Arc<Origin>) -> &'a mut Answers {
+    let place = replies.iter().position(|(other, _)| Arc::ptr_eq(other, origin)).unwrap_or_else(|| {
+        replies.push((origin.clone(), Answers::default()));
+        replies.len() - 1
+    });
+    &mut replies[place].1
+}
 
 /// What a pipeline hears of its records.
 #[derive(Debug)]
@@ -82,22 +98,13 @@ pub(crate) enum SinkReply {
     Lost { sink: usize, ids: Vec<u64>, crashed: bool },
 }
 
-struct InFlight {
-    origin: Arc<Origin>,
-    id: u64,
-    size: u32,
-}
-
 /// The task's state.
 pub(crate) struct Sink {
     keeper: Keeper,
     inbox: Inbox<WriteRequest>,
     status: watch::Sender<SinkStatus>,
     session: u64,
-    /// The record of token `first_token` + index; none when its outcome is known.
-    in_flight: VecDeque<Option<InFlight>>,
-    first_token: u64,
-    open: usize,
+    flights: Flights,
 }
 
 impl Sink {
@@ -113,15 +120,7 @@ impl Sink {
             digest: artifact.digest().into(),
             name: keeper.shared.name().into(),
         };
-        let sink = Self {
-            keeper,
-            inbox: Inbox::new(inbox),
-            status,
-            session: 0,
-            in_flight: VecDeque::new(),
-            first_token: 1,
-            open: 0,
-        };
+        let sink = Self { keeper, inbox: Inbox::new(inbox), status, session: 0, flights: Flights::default() };
         (sink, link)
     }
 
@@ -163,12 +162,12 @@ impl Sink {
             let request = self.inbox.pop();
             if let Some(request) = request {
                 if held || request.session != self.session {
-                    lose(&request.origin, request.ids, false);
+                    lose(&request.origin, request.ids.into_iter().flatten().collect(), false);
                     continue;
                 }
                 let (origin, ids) = (request.origin.clone(), request.ids.clone());
                 if let Err(error) = self.write(&mut live, request).await {
-                    return self.broke(&live, &error, Some((origin, ids)));
+                    return self.broke(&live, &error, Some((origin, ids.into_iter().flatten().collect())));
                 }
                 continue;
             }
@@ -179,7 +178,7 @@ impl Sink {
                     _ = orders.changed() => {}
                 }
             };
-            if self.open == 0 && !always_idle {
+            if self.flights.open() == 0 && !always_idle {
                 interrupt.await;
                 continue;
             }
@@ -195,15 +194,11 @@ impl Sink {
     }
 
     async fn write(&mut self, live: &mut Live, request: WriteRequest) -> Result<(), CallError> {
-        let first = self.first_token + self.in_flight.len() as u64;
+        let first = self.flights.next_token();
         let mut records = request.records;
         records.tokens = (first..first + records.len() as u64).collect();
-        for (row, id) in request.ids.into_iter().enumerate() {
-            let size = u32::try_from(records.record_size(row)).unwrap_or(u32::MAX);
-            self.in_flight.push_back(Some(InFlight { origin: request.origin.clone(), id, size }));
-            self.open += 1;
-        }
-        self.keeper.shared.unsettled.store(self.open as u64, Relaxed);
+        self.flights.begin(request.origin, request.ids, records.clone());
+        self.keeper.shared.unsettled.store(self.flights.open() as u64, Relaxed);
         let tail = &self.keeper.shared.tail;
         if tail.is_watched() {
             for row in 0..records.len() {
@@ -226,57 +221,43 @@ impl Sink {
             return;
         }
         let Outcomes { delivered, retry, rejected } = outcomes;
-        let delivered_count = delivered.len();
-        let all = delivered
+        let (mut records, mut bytes, mut unknown) = (0, 0, 0);
+        let mut replies: Vec<(Arc<Origin>, Answers)> = Vec::new();
+        for tokens in ranges(delivered) {
+            unknown += self.flights.land(tokens, |landed| {
+                records += landed.ids.end - landed.ids.start;
+                bytes += landed.bytes;
+                answers(&mut replies, landed.origin).delivered.push(landed.ids);
+            });
+        }
+        let others = retry
             .into_iter()
-            .map(|token| (token, Outcome::Delivered))
-            .chain(retry.into_iter().map(|postponed| {
+            .map(|postponed| {
                 let after = postponed.after_ms.map(Duration::from_millis);
                 (postponed.token, Outcome::Retry { after, reason: postponed.reason })
-            }))
+            })
             .chain(
                 rejected
                     .into_iter()
                     .map(|rejection| (rejection.record_ref, Outcome::Rejected { reason: rejection.reason })),
             );
-        let mut replies: Vec<(Arc<Origin>, Answers)> = Vec::new();
-        let (mut bytes, mut unknown) = (0, 0_u64);
-        for (token, outcome) in all {
-            let Some(flying) = self.take(token) else {
-                unknown += 1;
-                continue;
-            };
-            if outcome == Outcome::Delivered {
-                bytes += u64::from(flying.size);
-            }
-            match replies.iter_mut().find(|(origin, _)| Arc::ptr_eq(origin, &flying.origin)) {
-                Some((_, outcomes)) => outcomes.push((flying.id, outcome)),
-                None => replies.push((flying.origin, vec![(flying.id, outcome)])),
-            }
+        for (token, outcome) in others {
+            unknown += self.flights.land(token..token.saturating_add(1), |landed| {
+                answers(&mut replies, landed.origin).others.push((landed.ids.start, outcome.clone()));
+            });
         }
         if unknown > 0 {
             self.keeper.shared.error(format!("the sink answered for {unknown} records that are not in flight"));
         }
-        if delivered_count > 0 {
+        if records > 0 {
             self.keeper.worked();
         }
-        self.keeper.shared.meter.add((delivered_count as u64).saturating_sub(unknown), bytes);
-        self.keeper.shared.unsettled.store(self.open as u64, Relaxed);
-        for (origin, outcomes) in replies {
+        self.keeper.shared.meter.add(records, bytes);
+        self.keeper.shared.unsettled.store(self.flights.open() as u64, Relaxed);
+        for (origin, answers) in replies {
             // A pipeline that is gone does not want to know.
-            let _ = origin.reply.send(SinkReply::Outcomes(outcomes));
+            let _ = origin.reply.send(SinkReply::Outcomes(answers));
         }
-    }
-
-    fn take(&mut self, token: u64) -> Option<InFlight> {
-        let index = usize::try_from(token.checked_sub(self.first_token)?).ok()?;
-        let taken = self.in_flight.get_mut(index)?.take()?;
-        self.open -= 1;
-        while matches!(self.in_flight.front(), Some(None)) {
-            self.in_flight.pop_front();
-            self.first_token += 1;
-        }
-        Some(taken)
     }
 
     fn broke(&mut self, live: &Live, error: &CallError, writing: Option<(Arc<Origin>, Vec<u64>)>) -> ControlFlow<()> {
@@ -303,20 +284,16 @@ impl Sink {
             None => (None, Vec::new()),
         };
         let mut lost: Vec<(Arc<Origin>, Vec<u64>)> = Vec::new();
-        for flying in std::mem::take(&mut self.in_flight).into_iter().flatten() {
-            self.first_token += 1;
-            let suspect = suspect_origin.as_ref().is_some_and(|origin| Arc::ptr_eq(origin, &flying.origin))
-                && suspect_ids.contains(&flying.id);
-            if suspect {
-                continue;
+        for (origin, mut ids) in self.flights.end() {
+            if suspect_origin.as_ref().is_some_and(|suspect| Arc::ptr_eq(suspect, &origin)) {
+                ids.retain(|id| !suspect_ids.contains(id));
             }
-            match lost.iter_mut().find(|(origin, _)| Arc::ptr_eq(origin, &flying.origin)) {
-                Some((_, ids)) => ids.push(flying.id),
-                None => lost.push((flying.origin, vec![flying.id])),
+            match lost.iter_mut().find(|(other, _)| Arc::ptr_eq(other, &origin)) {
+                Some((_, all)) => all.extend(ids),
+                None => lost.push((origin, ids)),
             }
         }
-        self.open = 0;
-        self.keeper.shared.unsettled.store(0, Relaxed);
+        lost.retain(|(_, ids)| !ids.is_empty());
         for (origin, ids) in lost {
             lose(&origin, ids, anything);
         }
@@ -324,8 +301,9 @@ impl Sink {
             lose(&origin, suspect_ids, true);
         }
         while let Some(request) = self.inbox.pop() {
-            lose(&request.origin, request.ids, false);
+            lose(&request.origin, request.ids.into_iter().flatten().collect(), false);
         }
+        self.keeper.shared.unsettled.store(0, Relaxed);
     }
 
     fn publish(&self, ready: bool) {

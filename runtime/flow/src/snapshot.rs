@@ -133,6 +133,17 @@ pub struct StreamSnapshot {
     pub revision: u64,
 }
 
+/// How often values up to each bound came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Distribution {
+    /// The bounds, rising.
+    pub bounds: Vec<u64>,
+    /// For each bound the values up to it and above the one before; last those above all.
+    pub counts: Vec<u64>,
+    /// The sum of all values.
+    pub sum: u64,
+}
+
 /// How a pipeline is doing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PipelineSnapshot {
@@ -166,6 +177,10 @@ pub struct PipelineSnapshot {
     pub retried: u64,
     /// Records that went no further because their ids were seen before.
     pub duplicates: u64,
+    /// How many attempts records took that are done with the sinks.
+    pub attempts: Distribution,
+    /// How many records were written together.
+    pub batches: Distribution,
     /// The rate of delivery now.
     pub records_per_second: f64,
     /// The rate of delivery now.

@@ -1,5 +1,6 @@
 //! The second half of a pipeline: from functions to sinks, and back with what became of each record.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use ferrule_model::record::{Batch, BatchError, Column, RecordAddress, RecordId};
 
 use super::{From, Held, Output, Pipeline, Taken};
 use crate::dead_letter::{DeadLetter, LetterCode};
-use crate::delivery::{Done, Outcome, Verdict};
+use crate::delivery::{Done, Outcome, Verdict, WriteRun};
 use crate::functions::Passed;
 use crate::letters::Burden;
 use crate::lot::Lot;
@@ -22,20 +23,26 @@ impl Pipeline {
     /// The functions are through with a batch.
     pub(super) fn passed(&mut self, taken: &Arc<Taken>, count: usize, passed: Passed) {
         let now = self.begun.elapsed();
-        let mut named = vec![false; count];
         let size: usize = passed.exits.iter().map(|exit| exit.lot.records.size()).sum();
         self.bytes = self.bytes.saturating_sub(taken.size) + size;
+        if let [exit] = passed.exits.as_slice()
+            && passed.refused.is_empty()
+            && exit.lot.is_plain()
+            && exit.lot.len() == count
+        {
+            // Each record is its one output, and done with it.
+            for exit in passed.exits {
+                self.offer(now, exit.sink, Held { lot: exit.lot, taken: taken.clone() });
+            }
+            return;
+        }
+        let mut named = vec![false; count];
         for exit in passed.exits {
-            if self.shared.tail.is_watched() {
-                self.watch(&exit.lot, taken);
-            }
-            let held = Arc::new(Held { lot: exit.lot, taken: taken.clone() });
-            let records = &held.lot.records;
-            for row in 0..records.len() {
+            let held = Held { lot: exit.lot, taken: taken.clone() };
+            for row in 0..held.lot.len() {
                 self.burden(&held, row as u32, &mut named);
-                self.delivery.offer(now, exit.sink, records.key.get(row), records.record_size(row));
-                self.outputs.push_back(Some(Output { held: held.clone(), row: row as u32 }));
             }
+            self.offer(now, exit.sink, held);
         }
         for refused in passed.refused {
             let name = self.order.plan.steps.get(refused.step).map(|step| (step.name.clone(), digest(step)));
@@ -49,12 +56,29 @@ impl Pipeline {
         let filtered = named.iter().filter(|named| !**named).count().saturating_sub(taken.duplicates.len());
         self.shared.filtered(filtered as u64);
         if let Some(progress) = self.progress(taken.from) {
-            for offset in (taken.first_offset..).take(count) {
-                progress.done(offset);
-            }
+            progress.done_all(taken.first_offset..taken.first_offset + count as u64);
         }
         self.recount();
         self.answer_replays();
+    }
+
+    /// Hands records to delivery.
+    fn offer(&mut self, now: Duration, sink: usize, held: Held) {
+        if held.lot.is_empty() {
+            return;
+        }
+        if self.shared.tail.is_watched() {
+            self.watch(&held.lot, &held.taken);
+        }
+        let records = &held.lot.records;
+        let partition = held.taken.partition.to_le_bytes();
+        // A record without a key is in order with those of its partition.
+        let key = |row: usize| match records.key.get(row) {
+            [] => &partition[..],
+            key => key,
+        };
+        let ids = self.delivery.offer_all(now, sink, records.len(), key, |row| records.record_size(row));
+        self.outputs.push_back(Output { first: ids.start, left: records.len(), held: Arc::new(held) });
     }
 
     /// An output, or a letter, stands between its inputs and their end.
@@ -114,8 +138,14 @@ impl Pipeline {
     pub(super) fn reply(&mut self, reply: SinkReply) {
         let now = self.begun.elapsed();
         match reply {
-            SinkReply::Outcomes(outcomes) => {
-                for (id, outcome) in outcomes {
+            SinkReply::Outcomes(answers) => {
+                for ids in answers.delivered {
+                    for run in self.delivery.delivered(ids) {
+                        self.shared.attempted(run.attempts, run.ids.end - run.ids.start);
+                        self.delivered(&run.ids);
+                    }
+                }
+                for (id, outcome) in answers.others {
                     if let Outcome::Retry { reason, .. } = &outcome {
                         self.shared.postponed(reason);
                     }
@@ -132,30 +162,68 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn finish(&mut self, done: Done) {
-        let Some(index) = done.id.checked_sub(self.first_output) else { return };
-        let Some(output) = self.outputs.get_mut(index as usize).and_then(Option::take) else { return };
-        while matches!(self.outputs.front(), Some(None)) {
-            self.outputs.pop_front();
-            self.first_output += 1;
+    /// The output that holds a record, and the record's row in it.
+    fn output(&self, id: u64) -> Option<(usize, u32)> {
+        let index = self.outputs.partition_point(|output| output.first <= id).checked_sub(1)?;
+        let output = self.outputs.get(index)?;
+        let row = id - output.first;
+        (row < output.held.lot.len() as u64).then_some((index, row as u32))
+    }
+
+    /// So many records of an output are done.
+    fn release(&mut self, index: usize, count: usize, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        if let Some(output) = self.outputs.get_mut(index) {
+            output.left = output.left.saturating_sub(count);
         }
-        let size = output.held.lot.records.record_size(output.row as usize);
-        self.bytes = self.bytes.saturating_sub(size);
-        match done.verdict {
-            Verdict::Delivered => {
-                self.shared.delivered(1, size as u64);
-                let offsets = self.offsets(&output.held, output.row);
-                let burden = Burden { from: output.held.taken.from, offsets };
+        while self.outputs.front().is_some_and(|output| output.left == 0) {
+            self.outputs.pop_front();
+        }
+    }
+
+    /// The sinks have these records.
+    fn delivered(&mut self, ids: &Range<u64>) {
+        let mut next = ids.start;
+        while next < ids.end {
+            let Some((index, row)) = self.output(next) else { return };
+            let Some(held) = self.outputs.get(index).map(|output| output.held.clone()) else { return };
+            let rows = row..(held.lot.len() as u32).min(row + (ids.end - next) as u32);
+            next += u64::from(rows.end - rows.start);
+            let count = rows.len();
+            let bytes = held.lot.records.size_of(rows.start as usize..rows.end as usize);
+            self.release(index, count, bytes);
+            self.shared.delivered(count as u64, bytes as u64);
+            if held.lot.is_plain()
+                && let From::Source(_) = held.taken.from
+            {
+                let first = held.taken.first_offset;
+                if let Some(progress) = self.progress(held.taken.from) {
+                    progress.done_all(first + u64::from(rows.start)..first + u64::from(rows.end));
+                }
+                continue;
+            }
+            for row in rows {
+                let burden = Burden { from: held.taken.from, offsets: self.offsets(&held, row) };
                 self.note(&burden, Replayed::Delivered);
                 self.relieve(&burden);
             }
-            Verdict::GivenUp { code, reason } => {
-                let link = self.sinks.get(done.sink).and_then(|side| side.link.as_ref());
-                let (name, digest) =
-                    link.map(|link| (link.name.to_string(), link.digest.to_string())).unwrap_or_default();
-                self.give_up(&output.held, output.row, &name, &digest, (code, reason), done.attempts);
-            }
         }
+        self.recount();
+    }
+
+    /// A record is done, one way or the other.
+    pub(super) fn finish(&mut self, done: Done) {
+        self.shared.attempted(done.attempts, 1);
+        let (code, reason) = match done.verdict {
+            Verdict::Delivered => return self.delivered(&(done.id..done.id + 1)),
+            Verdict::GivenUp { code, reason } => (code, reason),
+        };
+        let Some((index, row)) = self.output(done.id) else { return };
+        let Some(held) = self.outputs.get(index).map(|output| output.held.clone()) else { return };
+        self.release(index, 1, held.lot.records.record_size(row as usize));
+        let link = self.sinks.get(done.sink).and_then(|side| side.link.as_ref());
+        let (name, digest) = link.map(|link| (link.name.to_string(), link.digest.to_string())).unwrap_or_default();
+        self.give_up(&held, row, &name, &digest, (code, reason), done.attempts);
     }
 
     fn offsets(&self, held: &Held, row: u32) -> Vec<u64> {
@@ -245,19 +313,17 @@ impl Pipeline {
             // What a former session left behind comes before what this one is given.
             self.hear();
             loop {
-                let writes = self.delivery.next_write(now, sink);
-                if writes.is_empty() {
+                let runs = self.delivery.next_runs(now, sink);
+                if runs.is_empty() {
                     break;
                 }
-                let retried = writes.iter().filter(|write| write.attempt > 1).count();
-                self.shared.retried(retried as u64);
-                let ids: Vec<u64> = writes.iter().map(|write| write.id).collect();
-                let attempts = writes.iter().map(|write| write.attempt).collect();
                 let Some(origin) = self.sinks.get(sink).map(|side| side.origin.clone()) else { break };
-                let gathered = self.gather(&ids, link.reads.contains(Columns::RECORD_IDS));
-                let sent = match gathered {
+                let again = runs.iter().filter(|run| run.attempt > 1).map(|run| run.ids.end - run.ids.start).sum();
+                self.shared.retried(again);
+                let ids: Vec<Range<u64>> = runs.iter().map(|run| run.ids.clone()).collect();
+                let sent = match self.gather(&runs, link.reads.contains(Columns::RECORD_IDS)) {
                     Ok(records) => {
-                        let records = Batch { attempts, ..records };
+                        self.shared.batch(records.len() as u64);
                         link.write(WriteRequest { origin, session: status.session, ids: ids.clone(), records })
                     }
                     Err(error) => {
@@ -266,6 +332,7 @@ impl Pipeline {
                     }
                 };
                 if !sent {
+                    let ids: Vec<u64> = ids.into_iter().flatten().collect();
                     self.delivery.lost(now, sink, &ids, false);
                     break;
                 }
@@ -273,28 +340,37 @@ impl Pipeline {
         }
     }
 
-    /// The batch of these outputs; neighbours share their bytes.
-    fn gather(&self, ids: &[u64], with_ids: bool) -> Result<Batch, BatchError> {
-        let mut runs: Vec<(&Arc<Held>, Vec<u32>)> = Vec::new();
-        let output = |id: &u64| self.outputs.get(usize::try_from(id.checked_sub(self.first_output)?).ok()?)?.as_ref();
-        for output in ids.iter().filter_map(output) {
-            match runs.last_mut() {
-                Some((held, rows)) if Arc::ptr_eq(held, &output.held) => rows.push(output.row),
-                _ => runs.push((&output.held, vec![output.row])),
+    /// The batch of these records; neighbours share their bytes.
+    fn gather(&self, runs: &[WriteRun], with_ids: bool) -> Result<Batch, BatchError> {
+        let mut parts: Vec<(&Held, Range<u32>)> = Vec::new();
+        let mut attempts = Vec::new();
+        for run in runs {
+            attempts.extend(std::iter::repeat_n(run.attempt, (run.ids.end - run.ids.start) as usize));
+            let mut next = run.ids.start;
+            while next < run.ids.end {
+                let Some((index, row)) = self.output(next) else { break };
+                let Some(output) = self.outputs.get(index) else { break };
+                let rows = row..(output.held.lot.len() as u32).min(row + (run.ids.end - next) as u32);
+                next += u64::from(rows.end - rows.start);
+                match parts.last_mut() {
+                    Some((held, last)) if std::ptr::eq(*held, &*output.held) && last.end == rows.start => {
+                        last.end = rows.end;
+                    }
+                    _ => parts.push((&output.held, rows)),
+                }
             }
         }
-        let mut batches = Vec::with_capacity(runs.len());
-        for (held, rows) in runs {
-            let mut batch = held.lot.records.select(&rows)?;
+        let mut batches = Vec::with_capacity(parts.len());
+        for (held, rows) in parts {
+            let mut batch = held.lot.records.slice(rows.start as usize..rows.end as usize);
             batch.tokens = Default::default();
             batch.upstream_ids = Column::default();
             if with_ids {
-                let id = |row: &u32| self.identity(&held.lot, *row, &held.taken).2.to_hex();
-                batch.record_ids = Column::of(rows.iter().map(id))?;
+                batch.record_ids = Column::of(rows.map(|row| self.identity(&held.lot, row, &held.taken).2.to_hex()))?;
             }
             batches.push(batch);
         }
-        Batch::concat(&batches)
+        Ok(Batch { attempts: attempts.into(), ..Batch::concat(&batches)? })
     }
 }
 

@@ -108,6 +108,11 @@ impl Batch {
         self.payload.get(index).len() + self.key.get(index).len() + self.headers.get(index).len()
     }
 
+    /// Bytes of payload, key and headers of the records of `rows` together; cut to what there is.
+    pub fn size_of(&self, rows: Range<usize>) -> usize {
+        self.payload.size_of(&rows) + self.key.size_of(&rows) + self.headers.size_of(&rows)
+    }
+
     /// Checks what a peer sent: every column holds `count` rows or is absent, ends fit, headers are in the layout.
     pub fn check(&self) -> Result<(), BatchError> {
         let rows = self.len();

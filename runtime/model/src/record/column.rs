@@ -61,6 +61,15 @@ impl Column {
         if range.start <= range.end && range.end <= self.bytes.len() { self.bytes.slice(range) } else { Bytes::new() }
     }
 
+    /// Bytes of these rows together; cut to what there is.
+    pub fn size_of(&self, rows: &Range<usize>) -> usize {
+        let until = |row: usize| match row.checked_sub(1) {
+            None => 0,
+            Some(before) => self.ends.get(before).or(self.ends.last()).copied().unwrap_or_default() as usize,
+        };
+        until(rows.end).saturating_sub(until(rows.start))
+    }
+
     /// The rows in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         (0..self.len()).map(|row| self.get(row))
