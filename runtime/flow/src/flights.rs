@@ -91,7 +91,7 @@ impl Flights {
     pub(crate) fn end(&mut self) -> Vec<(Arc<Origin>, Vec<u64>)> {
         let flights = std::mem::take(&mut self.flights);
         self.open = 0;
-        let lost = flights.into_iter().map(|flight| {
+        let lost = flights.into_iter().filter(|flight| !flight.open.is_empty()).map(|flight| {
             let mut ids = Vec::new();
             for rows in &flight.open {
                 flight.tell(rows, &mut |landed: Landed<'_>| ids.extend(landed.ids));
