@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use ferrule_host::{CallError, Configured, GuestError, GuestErrorKind, Observer, Opened, PullLimits, Pulled, Session};
 use ferrule_model::component::{Description, Direction};
 use ferrule_model::record::{Batch, BatchBuilder, Outcomes, Postponement, RecordRef, Rejection, Transformed};
-use ferrule_transport::{Bounds, MemoryLog};
+use ferrule_transport::{Bounds, Durability, EmbeddedLog, EmbeddedOptions, Log, MemoryLog, StreamOptions};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -305,13 +305,23 @@ impl Harness {
     }
 
     pub(crate) fn with_bounds(sink: World, bounds: Bounds) -> Self {
+        Self::with_log(sink, bounds, Arc::new(MemoryLog::new(bounds)), Durability::Process)
+    }
+
+    /// On a log on disk, in this folder.
+    pub(crate) fn on_disk(sink: World, folder: &std::path::Path) -> Self {
+        let log = EmbeddedLog::open(EmbeddedOptions::new(folder)).unwrap();
+        Self::with_log(sink, Bounds::ON_DISK, Arc::new(log), Durability::System)
+    }
+
+    fn with_log(sink: World, bounds: Bounds, log: Arc<dyn Log>, durability: Durability) -> Self {
         let letters = Arc::new(MemoryDeadLetters::default());
-        let mut options = FlowOptions::new(Arc::new(MemoryLog::new(bounds)), letters.clone());
+        let mut options = FlowOptions::new(log, letters.clone());
         options.restart = BackoffPolicy { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
         let (source, sink) = (Arc::new(World::default()), Arc::new(sink));
         let mut stream =
             StreamPlan::new("in", "in", Direction::Ingress, Fake::plan("source", &source, Behaviour::Source));
-        stream.log.bounds = bounds;
+        stream.log = StreamOptions { bounds, ..StreamOptions::new(durability) };
         let out = StreamPlan::new("out", "out", Direction::Egress, Fake::plan("sink", &sink, Behaviour::Sink));
         let mut pipeline = PipelinePlan::new("p", "p", "in", "out");
         pipeline.retry.backoff = BackoffPolicy { first: Duration::from_millis(1), longest: Duration::from_millis(4) };

@@ -50,4 +50,6 @@ pub use trial::{TrialOutput, TrialStep};
 #[cfg(test)]
 mod fakes;
 #[cfg(test)]
+mod lasting_tests;
+#[cfg(test)]
 mod tests;

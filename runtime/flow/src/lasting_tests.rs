@@ -1,0 +1,163 @@
+//! What a log that lasts changes: sources are settled at once, pipelines go on where they were and may read again.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use ferrule_model::record::{CHANGED_PAYLOAD, Column, Rejection, Transformed};
+
+use crate::fakes::{Harness, World, numbers};
+use crate::{FlowError, Replayed, RewindTo};
+
+fn delivered(harness: &Harness) -> Vec<usize> {
+    harness.sink.delivered().iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_source_is_settled_when_its_records_are_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = Harness::on_disk(World::default(), folder.path());
+    harness.plan.pipelines[0].held = true;
+    harness.start().await;
+    harness.publish(1_000);
+    harness.until_settled(1_000).await;
+    assert_eq!(harness.sink.delivered().len(), 0, "nothing was delivered yet");
+    harness.plan.pipelines[0].held = false;
+    harness.apply().await;
+    harness.until("delivered", |flow| flow.pipelines.values().all(|pipeline| pipeline.delivered == 1_000)).await;
+}
+
+#[tokio::test]
+async fn a_pipeline_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let harness = Harness::on_disk(World::default(), folder.path());
+        harness.start().await;
+        harness.publish(100);
+        harness.until("delivered", |flow| flow.pipelines.values().all(|pipeline| pipeline.delivered == 100)).await;
+        harness.flow.stop(Duration::from_secs(10)).await.unwrap();
+    }
+    let mut harness = Harness::on_disk(World::default(), folder.path());
+    harness.plan.pipelines[0].held = true;
+    harness.start().await;
+    harness.publish_range(100..150);
+    harness.until_settled(50).await;
+    harness.flow.stop(Duration::ZERO).await.unwrap();
+    drop(harness);
+    let harness = Harness::on_disk(World::default(), folder.path());
+    harness.start().await;
+    harness.until("delivered", |flow| flow.pipelines.values().all(|pipeline| pipeline.delivered == 50)).await;
+    let mut left = delivered(&harness);
+    left.sort_unstable();
+    assert_eq!(left, (100..150).collect::<Vec<_>>(), "what was accepted, and nothing that was delivered before");
+}
+
+#[tokio::test]
+async fn a_pipeline_that_cannot_run_for_a_while_misses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = Harness::on_disk(World::default(), folder.path());
+    harness.start().await;
+    let pipeline = harness.plan.pipelines.remove(0);
+    harness.plan.retained.pipelines.insert(pipeline.uid.clone());
+    harness.apply().await;
+    harness.publish(100);
+    harness.until_settled(100).await;
+    harness.plan.pipelines.push(pipeline);
+    harness.apply().await;
+    harness.until("delivered", |_| harness.sink.delivered().len() == 100).await;
+    let pipeline = harness.plan.pipelines.remove(0);
+    harness.plan.retained = Default::default();
+    harness.apply().await;
+    harness.publish_range(100..200);
+    harness.until_settled(200).await;
+    harness.plan.pipelines.push(pipeline);
+    harness.apply().await;
+    harness.publish_range(200..300);
+    harness.until("delivered", |_| harness.sink.delivered().len() == 200).await;
+    assert!(delivered(&harness).iter().all(|number| !(100..200).contains(number)), "one that was deleted begins anew");
+}
+
+#[tokio::test]
+async fn a_pipeline_reads_again_from_where_it_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let harness = Harness::on_disk(World::default(), folder.path());
+    harness.start().await;
+    harness.publish(100);
+    harness.until("delivered", |flow| flow.pipelines.values().all(|pipeline| pipeline.delivered == 100)).await;
+    let uid = "p".into();
+    assert_eq!(harness.flow.rewind(&uid, RewindTo::Offset(90)).await.unwrap(), [("in".into(), 90)]);
+    harness.until("delivered", |_| harness.sink.delivered().len() == 110).await;
+    assert_eq!(harness.flow.rewind(&uid, RewindTo::Beginning).await.unwrap(), [("in".into(), 0)]);
+    harness.until("delivered", |_| harness.sink.delivered().len() == 210).await;
+    let memory = Harness::new(World::default());
+    memory.start().await;
+    let refused = memory.flow.rewind(&uid, RewindTo::Beginning).await.unwrap_err();
+    assert!(matches!(refused, FlowError::NotReplayable { log: "memory", .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn letters_that_are_offered_again_are_delivered() {
+    let mut harness = Harness::new(World::default());
+    let mended = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let world = Arc::new(World::default());
+    let gate = mended.clone();
+    harness.step("first", &world, |batch| Ok(Transformed::pass(batch.count)));
+    harness.step("picky", &world, move |batch| {
+        if gate.load(SeqCst) {
+            let payloads = batch.iter().map(|record| [record.payload, b"0"].concat());
+            let (changes, payload) = (vec![CHANGED_PAYLOAD; batch.len()], Column::of(payloads).unwrap());
+            return Ok(Transformed { changes, payload, ..Transformed::pass(batch.count) });
+        }
+        let rejected = (0..u64::from(batch.count))
+            .map(|record_ref| Rejection { record_ref, reason: "not yet".to_owned() })
+            .collect();
+        Ok(Transformed { rejected, ..Transformed::default() })
+    });
+    harness.start().await;
+    harness.publish(10);
+    harness.until_settled(10).await;
+    let letters = harness.letters.letters();
+    assert_eq!(letters.len(), 10);
+    let uid = "p".into();
+    let again = harness.flow.replay(&uid, letters.clone()).await.unwrap();
+    assert_eq!(again, [Replayed::GivenUp; 10]);
+    let twice = harness.letters.letters();
+    assert_eq!(twice.len(), 20);
+    assert_eq!(twice[10].attempts, 2, "attempts add up");
+    assert_eq!((&twice[10].id, &twice[10].address), (&letters[0].id, &letters[0].address));
+    mended.store(true, SeqCst);
+    assert_eq!(harness.flow.replay(&uid, letters.clone()).await.unwrap(), [Replayed::Delivered; 10]);
+    let mut numbers = delivered(&harness);
+    numbers.sort_unstable();
+    assert_eq!(
+        numbers,
+        (0..10).map(|number| number * 10).collect::<Vec<_>>(),
+        "each went through the step that refused it"
+    );
+    let nowhere = vec![crate::DeadLetter { step: "gone".into(), ..letters[0].clone() }];
+    let refused = harness.flow.replay(&uid, nowhere).await.unwrap_err();
+    assert!(matches!(refused, FlowError::UnknownStep { .. }), "{refused}");
+    harness.plan.pipelines[0].held = true;
+    harness.apply().await;
+    harness.until("paused", |flow| flow.pipelines.values().all(|pipeline| pipeline.state == "paused")).await;
+    assert!(matches!(harness.flow.replay(&uid, letters).await.unwrap_err(), FlowError::Paused(_)));
+}
+
+#[tokio::test]
+async fn a_step_in_lanes_keeps_the_order_of_each_key() {
+    let mut harness = Harness::new(World::default());
+    let world = Arc::new(World::default());
+    harness.step("wide", &world, |batch| Ok(Transformed::pass(batch.count)));
+    harness.plan.pipelines[0].steps[0].parallelism = 3;
+    harness.start().await;
+    harness.publish(5_000);
+    harness.until_settled(5_000).await;
+    let delivered = harness.sink.delivered();
+    assert_eq!(delivered.iter().cloned().collect::<std::collections::BTreeSet<_>>(), numbers(0..5_000));
+    for key in 0..5 {
+        let of_key: Vec<usize> =
+            delivered.iter().map(|text| text.parse().unwrap()).filter(|number| number % 5 == key).collect();
+        assert!(of_key.is_sorted(), "{key}");
+    }
+    assert_eq!(world.opened.load(SeqCst), 3);
+}
