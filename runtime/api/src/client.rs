@@ -12,11 +12,11 @@ use crate::grpc::LARGEST_MESSAGE;
 use crate::platform::{Platform, Reports};
 use crate::proto::ferrule_client::FerruleClient;
 use crate::report::{
-    Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, LogLine, Registered, StatusReport, StoredObject,
-    Tailed, TrialStep, VersionReport,
+    Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom, Registered,
+    ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
 };
 use crate::request::{
-    Application, Control, ControlAction, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration,
+    Application, Control, ControlAction, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, Rewind,
     StatusQuery, Tail, Trial,
 };
 use crate::{proto, wire};
@@ -177,6 +177,23 @@ impl Platform for Client {
         let request = proto::DeadLettersRequest::from(query);
         let stream = self.inner().dead_letters(request).await.map_err(|s| self.failed(s))?.into_inner();
         Ok(self.incoming(stream, |item| Ok(item.into())))
+    }
+
+    async fn replay_dead_letters(&self, query: DeadLetterQuery) -> Result<Reports<ReplayProgress>, Error> {
+        let request = proto::DeadLettersRequest::from(query);
+        let stream = self.inner().replay_dead_letters(request).await.map_err(|s| self.failed(s))?.into_inner();
+        Ok(self.incoming(stream, wire::progress_in))
+    }
+
+    async fn drop_dead_letters(&self, numbers: Vec<u64>) -> Result<Dropped, Error> {
+        let request = proto::DropDeadLettersRequest { numbers };
+        Ok(self.inner().drop_dead_letters(request).await.map_err(|s| self.failed(s))?.into_inner().into())
+    }
+
+    async fn rewind(&self, rewind: Rewind) -> Result<Vec<ReadFrom>, Error> {
+        let request = proto::RewindRequest::from(rewind);
+        let answer = self.inner().rewind(request).await.map_err(|s| self.failed(s))?.into_inner();
+        Ok(answer.streams.into_iter().map(Into::into).collect())
     }
 
     async fn control(&self, control: Control) -> Result<Vec<AppliedObject>, Error> {

@@ -123,14 +123,17 @@ fn status_code(code: Code) -> tonic::Code {
     match code {
         Code::NotFound => Status::NotFound,
         Code::AlreadyExists | Code::VersionTaken => Status::AlreadyExists,
-        Code::Conflict => Status::Aborted,
-        Code::InUse | Code::Immutable | Code::Unresolved | Code::ComponentMissing | Code::ComponentBroken => {
-            Status::FailedPrecondition
-        }
+        Code::Conflict | Code::LetterBusy => Status::Aborted,
+        Code::InUse
+        | Code::Immutable
+        | Code::Unresolved
+        | Code::ComponentMissing
+        | Code::ComponentBroken
+        | Code::NotRepeatable => Status::FailedPrecondition,
         Code::NetDenied | Code::FileDenied | Code::LoopbackDenied | Code::ListenDenied | Code::AddressDenied => {
             Status::PermissionDenied
         }
-        Code::ComponentTooLarge | Code::DocumentTooLarge | Code::TooComplex | Code::LimitReached => {
+        Code::ComponentTooLarge | Code::DocumentTooLarge | Code::TooComplex | Code::LimitReached | Code::LettersFull => {
             Status::ResourceExhausted
         }
         Code::DrainTimedOut | Code::TimedOut | Code::NotReady => Status::DeadlineExceeded,

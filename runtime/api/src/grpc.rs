@@ -110,6 +110,7 @@ impl Ferrule for Service {
     type TailStream = Outgoing<proto::TailResponse>;
     type LogsStream = Outgoing<proto::LogLine>;
     type DeadLettersStream = Outgoing<proto::DeadLetter>;
+    type ReplayDeadLettersStream = Outgoing<proto::ReplayProgress>;
 
     async fn version(
         &self,
@@ -230,6 +231,28 @@ impl Ferrule for Service {
     ) -> Result<Response<Self::DeadLettersStream>, Status> {
         let platform = self.platform(&request);
         Ok(outgoing(platform.dead_letters(request.into_inner().into()).await?))
+    }
+
+    async fn replay_dead_letters(
+        &self,
+        request: Request<proto::DeadLettersRequest>,
+    ) -> Result<Response<Self::ReplayDeadLettersStream>, Status> {
+        let platform = self.platform(&request);
+        Ok(outgoing(platform.replay_dead_letters(request.into_inner().into()).await?))
+    }
+
+    async fn drop_dead_letters(
+        &self,
+        request: Request<proto::DropDeadLettersRequest>,
+    ) -> Result<Response<proto::DropDeadLettersResponse>, Status> {
+        let platform = self.platform(&request);
+        Ok(Response::new(platform.drop_dead_letters(request.into_inner().numbers).await?.into()))
+    }
+
+    async fn rewind(&self, request: Request<proto::RewindRequest>) -> Result<Response<proto::RewindResponse>, Status> {
+        let platform = self.platform(&request);
+        let streams = platform.rewind(wire::rewind_in(request.into_inner())?).await?;
+        Ok(Response::new(proto::RewindResponse { streams: streams.into_iter().map(Into::into).collect() }))
     }
 
     async fn hold(&self, request: Request<proto::ControlRequest>) -> Result<Response<proto::ControlResponse>, Status> {

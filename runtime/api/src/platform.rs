@@ -7,12 +7,12 @@ use futures_util::Stream;
 
 use crate::error::Error;
 use crate::report::{
-    Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, LogLine, Registered, StatusReport, StoredObject,
-    Tailed, TrialStep, VersionReport,
+    Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom, Registered,
+    ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
 };
 use crate::request::{
-    Application, Control, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, StatusQuery, Tail,
-    Trial,
+    Application, Control, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, Rewind, StatusQuery,
+    Tail, Trial,
 };
 
 /// Reports one after another, until the platform has no more or the receiver is dropped.
@@ -65,6 +65,16 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Dead letters, oldest first.
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Reports<DeadLetter>, Error>;
+
+    /// Offers dead letters to their pipelines again, and removes those that are delivered, filtered or given up anew. Goes on to
+    /// the end of its batch when the receiver is dropped. Safe to repeat.
+    async fn replay_dead_letters(&self, query: DeadLetterQuery) -> Result<Reports<ReplayProgress>, Error>;
+
+    /// Removes the dead letters with these numbers for good. Those that are not there are passed over.
+    async fn drop_dead_letters(&self, numbers: Vec<u64>) -> Result<Dropped, Error>;
+
+    /// Has a pipeline read its streams again from somewhere else; from where it reads each now.
+    async fn rewind(&self, rewind: Rewind) -> Result<Vec<ReadFrom>, Error>;
 
     /// Pauses, resumes or drains streams and pipelines.
     async fn control(&self, control: Control) -> Result<Vec<AppliedObject>, Error>;

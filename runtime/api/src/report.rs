@@ -272,6 +272,8 @@ pub struct StatusReport {
     pub pipelines: Vec<PipelineStatus>,
     /// When it was taken, in milliseconds since 1970.
     pub time_ms: i64,
+    /// What concerns the server as a whole.
+    pub alerts: Vec<Alert>,
 }
 
 /// A record as people see it.
@@ -338,13 +340,19 @@ pub struct TrialStep {
 /// A record that was given up, and why.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetter {
+    /// What it is called here, from 1; never used twice.
+    pub number: u64,
     /// The record's id.
     pub id: String,
-    /// The pipeline.
+    /// The pipeline; empty if the stream itself gave it up.
     pub pipeline: String,
+    /// The stream that the record came from.
+    pub stream: String,
     /// The step that gave it up, or the sink.
     pub step: String,
-    /// Why.
+    /// Why, as a stable word.
+    pub code: String,
+    /// Why, in words.
     pub reason: String,
     /// How often it was tried.
     pub attempts: u32,
@@ -356,4 +364,46 @@ pub struct DeadLetter {
     pub component: String,
     /// `stream/partition/offset`.
     pub address: String,
+    /// Bytes of payload that were not kept.
+    pub truncated: u64,
+    /// Bytes of payload that are kept.
+    pub payload_bytes: u64,
+    /// Why it cannot be replayed; empty if it can.
+    pub obstacle: String,
+}
+
+/// How far a replay of dead letters is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReplayProgress {
+    /// Letters that were asked for.
+    pub total: u64,
+    /// Delivered, and removed.
+    pub delivered: u64,
+    /// Dropped by a function, and removed.
+    pub filtered: u64,
+    /// Given up again: a new letter says why.
+    pub given_up: u64,
+    /// Left as they are.
+    pub left: u64,
+    /// Why they were left, as far as not told before.
+    pub problems: Vec<Diagnostic>,
+}
+
+/// What became of dead letters that were to be removed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dropped {
+    /// How many were removed.
+    pub dropped: u64,
+    /// Those that are being replayed, and so were left.
+    pub busy: Vec<u64>,
+}
+
+/// Where a pipeline reads a stream from now on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReadFrom {
+    /// The stream.
+    pub stream: String,
+    /// The next record that is read.
+    pub offset: u64,
 }

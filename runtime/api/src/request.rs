@@ -178,15 +178,49 @@ pub struct Trial {
     pub record: Record,
 }
 
-/// Which dead letters to read.
+/// Which dead letters are meant: those that fit all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeadLetterQuery {
+    /// Numbers, or beginnings of record ids of at least 4 digits; each must be there. Empty: all.
+    pub letters: Vec<String>,
     /// None: of all pipelines.
     pub pipeline: Option<String>,
     /// None: any.
     pub namespace: Option<String>,
-    /// At most so many.
+    /// The stream that the records came from; none: any.
+    pub stream: Option<String>,
+    /// The step or sink that gave them up; none: any.
+    pub step: Option<String>,
+    /// The stable word of the reason, or a part of its text; none: any.
+    pub reason: Option<String>,
+    /// Given up at this time or later, in milliseconds since 1970.
+    pub since_ms: Option<i64>,
+    /// The oldest so many.
     pub limit: Option<u64>,
+    /// Leave the records' bytes out.
+    pub heads_only: bool,
+}
+
+/// Where a pipeline is to read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RewindTo {
+    /// At the oldest record that the log holds.
+    Beginning,
+    /// At the first record taken in at this time or later, in milliseconds since 1970.
+    Time(i64),
+    /// At this offset, in each of its streams.
+    Offset(u64),
+}
+
+/// Has a pipeline read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewind {
+    /// The pipeline.
+    pub pipeline: String,
+    /// None: any.
+    pub namespace: Option<String>,
+    /// Where.
+    pub to: RewindTo,
 }
 
 /// What to do with streams or pipelines.

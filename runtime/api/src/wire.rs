@@ -1,17 +1,19 @@
 //! Between the plain types and the protocol.
 
+mod letters;
 mod reports;
 
 use ferrule_model::Kind;
 use ferrule_model::error::{Code, Diagnostic, Severity};
 
+pub(crate) use self::letters::{progress_in, rewind_in};
 pub(crate) use self::reports::{
     applied_in, differences_in, facts_in, objects_in, objects_out, registered_in, status_in, stored_in,
 };
 use crate::error::Error;
 use crate::proto;
 use crate::request::{
-    Application, ApplyMode, Control, ControlAction, DRAIN_DEADLINE, DeadLetterQuery, Deletion, Document, LogQuery,
+    Application, ApplyMode, Control, ControlAction, DRAIN_DEADLINE, Deletion, Document, LogQuery,
     Query, StatusQuery, Tail, Trial,
 };
 
@@ -249,22 +251,6 @@ impl From<Trial> for proto::TryRequest {
 impl From<proto::TryRequest> for Trial {
     fn from(t: proto::TryRequest) -> Self {
         Self { pipeline: t.pipeline, namespace: some(t.namespace), record: t.record.unwrap_or_default().into() }
-    }
-}
-
-impl From<DeadLetterQuery> for proto::DeadLettersRequest {
-    fn from(q: DeadLetterQuery) -> Self {
-        Self {
-            pipeline: q.pipeline.unwrap_or_default(),
-            namespace: q.namespace.unwrap_or_default(),
-            limit: q.limit.unwrap_or_default(),
-        }
-    }
-}
-
-impl From<proto::DeadLettersRequest> for DeadLetterQuery {
-    fn from(q: proto::DeadLettersRequest) -> Self {
-        Self { pipeline: some(q.pipeline), namespace: some(q.namespace), limit: (q.limit > 0).then_some(q.limit) }
     }
 }
 

@@ -140,11 +140,13 @@ fn exit_of(code: Code) -> Exit {
         | Code::Immutable
         | Code::VersionTaken
         | Code::AddressInUse
-        | Code::ServerRunning => Exit::Conflict,
+        | Code::ServerRunning
+        | Code::LetterBusy => Exit::Conflict,
         Code::NoServer => Exit::NoServer,
         Code::Usage => Exit::Usage,
         Code::TimedOut | Code::DrainTimedOut | Code::NotReady => Exit::TimedOut,
         Code::TestFailed => Exit::TestsFailed,
+        Code::NotRepeatable => Exit::Refused,
         code => match code.id().as_bytes().get(3) {
             Some(b'1' | b'3') => Exit::Invalid,
             Some(b'2') if code != Code::StoreUnusable => Exit::Invalid,

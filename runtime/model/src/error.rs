@@ -108,6 +108,9 @@ codes! {
     RetriesExhausted = "FE0510", "a record was not delivered within its limits";
     RecordTooLarge = "FE0511", "a record is too large";
     DrainTimedOut = "FE0512", "not everything was delivered in time";
+    LettersFull = "FE0513", "the dead letters are full";
+    NotRepeatable = "FE0514", "a record cannot be given again";
+    LetterBusy = "FE0515", "the dead letter is being replayed";
     NoServer = "FE0601", "there is no server to talk to";
     ServerRunning = "FE0602", "another server uses the data folder";
     Unsupported = "FE0603", "this is not supported";

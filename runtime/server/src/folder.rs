@@ -17,7 +17,7 @@ const FORMAT: u32 = 1;
 /// store.redb         desired and observed state (its lock keeps a second server out)
 /// components/        the files that were registered, by digest
 /// components/compiled/   their compiled forms; may be deleted at any time
-/// dead-letters.log   records given up, and why
+/// dead-letters/      records given up, and why
 /// log/               records on their way, where they are kept on this machine's disk
 /// ferrule.sock       where the command line finds the server
 /// ```
@@ -77,7 +77,7 @@ impl DataFolder {
     }
 
     pub(crate) fn dead_letters(&self) -> PathBuf {
-        self.root.join("dead-letters.log")
+        self.root.join("dead-letters")
     }
 }
 

@@ -19,6 +19,7 @@ mod read;
 mod register;
 mod registry;
 mod reports;
+mod rewind;
 mod server;
 pub mod shutdown;
 mod steer;

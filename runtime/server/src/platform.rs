@@ -6,11 +6,11 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use ferrule_api::grpc::{Access, Peer};
 use ferrule_api::report::{
-    Action, Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, LogLine, Registered, StatusReport,
-    StoredObject, Tailed, TrialStep, VersionReport,
+    Action, Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom, Registered,
+    ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
 };
 use ferrule_api::request::{
-    Application, Control as Steering, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration,
+    Application, Control as Steering, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, Rewind,
     StatusQuery, Tail, Trial,
 };
 use ferrule_api::{Error, Platform, Reports};
@@ -20,11 +20,11 @@ use ferrule_model::{Code, Diagnostic, Kind, Object};
 use ferrule_store::{Principal, Selector, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use crate::dead_letters::DeadLetterFile;
+use crate::dead_letters::{self, DeadLetterStore};
 use crate::folder::DataFolder;
 use crate::registry::Registry;
 use crate::world::World;
-use crate::{apply, delete, get, register, reports, steer};
+use crate::{apply, delete, get, register, reports, rewind, steer};
 
 /// The parts, as the calls need them.
 pub(crate) struct Inner {
@@ -33,7 +33,7 @@ pub(crate) struct Inner {
     pub(crate) flow: Flow,
     /// Empty until the start is complete.
     pub(crate) control: OnceLock<Control>,
-    pub(crate) dead_letters: Arc<DeadLetterFile>,
+    pub(crate) dead_letters: Arc<DeadLetterStore>,
     pub(crate) folder: DataFolder,
     pub(crate) started: SystemTime,
     pub(crate) metrics_address: Option<std::net::SocketAddr>,
@@ -210,7 +210,19 @@ impl Platform for Acting {
     }
 
     async fn dead_letters(&self, query: DeadLetterQuery) -> Result<Reports<DeadLetter>, Error> {
-        reports::dead_letters(&self.inner, query).await
+        dead_letters::list(&self.inner, query).await
+    }
+
+    async fn replay_dead_letters(&self, query: DeadLetterQuery) -> Result<Reports<ReplayProgress>, Error> {
+        dead_letters::replay(self.inner.clone(), query).await
+    }
+
+    async fn drop_dead_letters(&self, numbers: Vec<u64>) -> Result<Dropped, Error> {
+        dead_letters::drop_letters(&self.inner.dead_letters, numbers).await
+    }
+
+    async fn rewind(&self, rewind: Rewind) -> Result<Vec<ReadFrom>, Error> {
+        rewind::rewind(&self.inner, rewind).await
     }
 
     async fn control(&self, control: Steering) -> Result<Vec<AppliedObject>, Error> {

@@ -1,12 +1,12 @@
-//! How everything is doing, and what passes: status, records, logs, trials and dead letters.
+//! How everything is doing, and what passes: status, records, logs and trials.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ferrule_api::report::{
-    Alert, DeadLetter, LogLine, PipelineStatus, Record, StatusReport, StreamStatus, Tailed, TrialStep,
+    Alert, LogLine, PipelineStatus, Record, StatusReport, StreamStatus, Tailed, TrialStep,
 };
-use ferrule_api::request::{DeadLetterQuery, LogQuery, StatusQuery, Tail, Trial};
+use ferrule_api::request::{LogQuery, StatusQuery, Tail, Trial};
 use ferrule_api::{Error, Reports};
 use ferrule_flow::{
     FlowError, FlowSnapshot, GuestSnapshot, LogFeed, PipelineSnapshot, StreamSnapshot, TailRecord, TailTarget,
@@ -63,7 +63,8 @@ pub(crate) async fn status(inner: &Inner, query: &StatusQuery) -> Result<StatusR
         }
     }
     let running = inner.flow.snapshot();
-    let mut report = StatusReport { time_ms: millis(SystemTime::now()), ..StatusReport::default() };
+    let alerts = inner.dead_letters.alerts();
+    let mut report = StatusReport { time_ms: millis(SystemTime::now()), alerts, ..StatusReport::default() };
     for object in objects {
         if object.kind == Kind::Stream {
             report.streams.push(stream_status(&world, &object, running.streams.get(object.uid())));
@@ -306,7 +307,7 @@ fn tailed(record: &TailRecord, missed: u64) -> Tailed {
     }
 }
 
-fn headers(encoded: &[u8]) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn headers(encoded: &[u8]) -> Vec<(String, Vec<u8>)> {
     HeadersRef::new(encoded).iter().map(|(name, value)| (name.to_owned(), value.to_vec())).collect()
 }
 
@@ -382,67 +383,6 @@ fn log_line(line: &ferrule_flow::LogLine) -> LogLine {
         target: line.target.clone(),
         message: line.message.clone(),
         fields: line.fields.iter().cloned().collect(),
-    }
-}
-
-// ---- dead letters
-
-pub(crate) async fn dead_letters(inner: &Inner, query: DeadLetterQuery) -> Result<Reports<DeadLetter>, Error> {
-    let pipeline = match &query.pipeline {
-        None => None,
-        Some(name) => {
-            let world = inner.world().await?;
-            Some(
-                crate::delete::find(&world, Kind::Pipeline, name, query.namespace.as_deref())
-                    .map_err(|problem| Error::refused(*problem))?,
-            )
-        }
-    };
-    let limit = query.limit.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    let file = inner.dead_letters.clone();
-    let unreadable =
-        |error: &std::io::Error| refused(Code::DataFolder, format!("the dead letters cannot be read: {error}"));
-    let (sender, receiver) = tokio::sync::mpsc::channel(16);
-    // Reading waits for the disk, so it has a thread; it ends when nobody listens any more.
-    tokio::task::spawn_blocking(move || {
-        let letters = match file.read() {
-            Ok(letters) => letters,
-            Err(error) => {
-                let _ = sender.blocking_send(Err(unreadable(&error)));
-                return;
-            }
-        };
-        let wanted = |letter: &ferrule_flow::DeadLetter| {
-            pipeline.as_ref().is_none_or(|pipeline| letter.pipeline.as_ref() == Some(pipeline.uid()))
-        };
-        let fitting = letters.filter(|letter| letter.as_ref().map_or(true, wanted)).take(limit);
-        for letter in fitting {
-            let answer = letter.map(dead_letter).map_err(|error| unreadable(&error));
-            if sender.blocking_send(answer).is_err() {
-                return;
-            }
-        }
-    });
-    Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver)))
-}
-
-fn dead_letter(letter: ferrule_flow::DeadLetter) -> DeadLetter {
-    DeadLetter {
-        id: letter.id.to_string(),
-        pipeline: letter.pipeline_name,
-        step: letter.step,
-        reason: letter.reason,
-        attempts: letter.attempts,
-        time_ms: letter.time_ms,
-        record: Record {
-            payload: letter.payload.to_vec(),
-            key: letter.key.to_vec(),
-            headers: headers(&letter.headers),
-            timestamp_ns: letter.timestamp_ns,
-            id: letter.id.to_string(),
-        },
-        component: letter.component,
-        address: letter.address.map(|address| address.to_string()).unwrap_or_default(),
     }
 }
 

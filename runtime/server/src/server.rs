@@ -14,7 +14,7 @@ use ferrule_store::{EmbeddedOptions, EmbeddedStore, Principal, Store};
 use ferrule_transport::{EmbeddedLog, EmbeddedOptions as LogOptions, Log, MemoryLog};
 use tokio_util::sync::CancellationToken;
 
-use crate::dead_letters::{DeadLetterFile, Durable};
+use crate::dead_letters::{DeadLetterStore, Durable};
 use crate::error::StartError;
 use crate::folder::DataFolder;
 use crate::listen::{self, Doors};
@@ -169,15 +169,15 @@ async fn open_log(folder: &DataFolder, transport: &Transport) -> Result<Arc<dyn 
     }
 }
 
-async fn open_dead_letters(folder: &DataFolder) -> Result<Arc<DeadLetterFile>, StartError> {
+async fn open_dead_letters(folder: &DataFolder) -> Result<Arc<DeadLetterStore>, StartError> {
     let path = folder.dead_letters();
     let opened = tokio::task::spawn_blocking({
         let path = path.clone();
-        move || DeadLetterFile::open(&path)
+        move || DeadLetterStore::open(&path)
     })
     .await
     .unwrap_or_else(|error| Err(std::io::Error::other(error)));
-    opened.map(Arc::new).map_err(|source| StartError::Folder { what: "the file of dead letters", path, source })
+    opened.map(Arc::new).map_err(|source| StartError::Folder { what: "the folder of dead letters", path, source })
 }
 
 /// Registers the components that come with the product. One that is not usable is told and left out: the server serves the

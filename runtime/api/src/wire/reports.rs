@@ -8,7 +8,7 @@ use super::{diagnostics_in, diagnostics_out, json, kind, malformed, some, to_jso
 use crate::error::Error;
 use crate::proto;
 use crate::report::{
-    Action, Alert, Applied, AppliedObject, ComponentFacts, DeadLetter, Difference, Differences, LogLine,
+    Action, Alert, Applied, AppliedObject, ComponentFacts, Difference, Differences, LogLine,
     PipelineStatus, Record, Registered, StatusReport, StoredObject, StreamStatus, Tailed, TrialStep, VersionReport,
 };
 
@@ -247,6 +247,7 @@ impl From<StatusReport> for proto::StatusResponse {
             streams: r.streams.into_iter().map(stream_out).collect(),
             pipelines: r.pipelines.into_iter().map(pipeline_out).collect(),
             time_ms: r.time_ms,
+            alerts: r.alerts.into_iter().map(alert_out).collect(),
         }
     }
 }
@@ -256,7 +257,16 @@ pub(crate) fn status_in(r: proto::StatusResponse) -> Result<StatusReport, Error>
         streams: r.streams.into_iter().map(stream_in).collect::<Result<_, _>>()?,
         pipelines: r.pipelines.into_iter().map(pipeline_in).collect::<Result<_, _>>()?,
         time_ms: r.time_ms,
+        alerts: r.alerts.into_iter().map(alert_in).collect(),
     })
+}
+
+fn alert_out(a: Alert) -> proto::Alert {
+    proto::Alert { severity: a.severity, name: a.name, message: a.message }
+}
+
+fn alert_in(a: proto::Alert) -> Alert {
+    Alert { severity: a.severity, name: a.name, message: a.message }
 }
 
 fn stream_out(s: StreamStatus) -> proto::StreamStatus {
@@ -281,11 +291,7 @@ fn stream_out(s: StreamStatus) -> proto::StreamStatus {
         last_error: s.last_error,
         replayable: s.replayable,
         memory_bytes: s.memory_bytes,
-        alerts: s
-            .alerts
-            .into_iter()
-            .map(|a| proto::Alert { severity: a.severity, name: a.name, message: a.message })
-            .collect(),
+        alerts: s.alerts.into_iter().map(alert_out).collect(),
         suppressed_log_lines: s.suppressed_log_lines,
         conditions: conditions_out(&s.conditions),
     }
@@ -313,11 +319,7 @@ fn stream_in(s: proto::StreamStatus) -> Result<StreamStatus, Error> {
         last_error: s.last_error,
         replayable: s.replayable,
         memory_bytes: s.memory_bytes,
-        alerts: s
-            .alerts
-            .into_iter()
-            .map(|a| Alert { severity: a.severity, name: a.name, message: a.message })
-            .collect(),
+        alerts: s.alerts.into_iter().map(alert_in).collect(),
         suppressed_log_lines: s.suppressed_log_lines,
         conditions: conditions_in(s.conditions)?,
     })
@@ -455,38 +457,6 @@ impl From<proto::TryStep> for TrialStep {
             filtered: s.filtered,
             rejected: some(s.rejected),
             error: some(s.error),
-        }
-    }
-}
-
-impl From<DeadLetter> for proto::DeadLetter {
-    fn from(d: DeadLetter) -> Self {
-        Self {
-            id: d.id,
-            pipeline: d.pipeline,
-            step: d.step,
-            reason: d.reason,
-            attempts: d.attempts,
-            time_ms: d.time_ms,
-            record: Some(d.record.into()),
-            component: d.component,
-            address: d.address,
-        }
-    }
-}
-
-impl From<proto::DeadLetter> for DeadLetter {
-    fn from(d: proto::DeadLetter) -> Self {
-        Self {
-            id: d.id,
-            pipeline: d.pipeline,
-            step: d.step,
-            reason: d.reason,
-            attempts: d.attempts,
-            time_ms: d.time_ms,
-            record: d.record.unwrap_or_default().into(),
-            component: d.component,
-            address: d.address,
         }
     }
 }
