@@ -133,9 +133,11 @@ fn status_code(code: Code) -> tonic::Code {
         Code::NetDenied | Code::FileDenied | Code::LoopbackDenied | Code::ListenDenied | Code::AddressDenied => {
             Status::PermissionDenied
         }
-        Code::ComponentTooLarge | Code::DocumentTooLarge | Code::TooComplex | Code::LimitReached | Code::LettersFull => {
-            Status::ResourceExhausted
-        }
+        Code::ComponentTooLarge
+        | Code::DocumentTooLarge
+        | Code::TooComplex
+        | Code::LimitReached
+        | Code::LettersFull => Status::ResourceExhausted,
         Code::DrainTimedOut | Code::TimedOut | Code::NotReady => Status::DeadlineExceeded,
         Code::Unsupported => Status::Unimplemented,
         Code::NoServer | Code::GuestUnavailable => Status::Unavailable,

@@ -13,8 +13,8 @@ pub(crate) use self::reports::{
 use crate::error::Error;
 use crate::proto;
 use crate::request::{
-    Application, ApplyMode, Control, ControlAction, DRAIN_DEADLINE, Deletion, Document, LogQuery,
-    Query, StatusQuery, Tail, Trial,
+    Application, ApplyMode, Control, ControlAction, DRAIN_DEADLINE, Deletion, Document, LogQuery, Query, StatusQuery,
+    Tail, Trial,
 };
 
 /// The other end sent something that this one cannot read.

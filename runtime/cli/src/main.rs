@@ -109,6 +109,10 @@ mod tests {
             "ferrule run pipeline.yaml --until-done",
             "ferrule completion bash",
             "ferrule explain FE0001",
+            "ferrule deadletter list --pipeline p --since -1h --reason rejected -o json",
+            "ferrule dl replay 3 4",
+            "ferrule deadletters drop --all --yes",
+            "ferrule pipeline rewind p --to -1h",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|e| e.to_string()).unwrap_or_default());

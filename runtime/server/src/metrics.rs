@@ -220,7 +220,7 @@ mod tests {
             ..StreamStatus::default()
         };
         let pipeline = PipelineStatus { name: "p".to_owned(), lag: 3, delivered: 4, ..PipelineStatus::default() };
-        StatusReport { streams: vec![stream], pipelines: vec![pipeline], time_ms: 0 }
+        StatusReport { streams: vec![stream], pipelines: vec![pipeline], ..StatusReport::default() }
     }
 
     #[test]

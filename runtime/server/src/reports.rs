@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ferrule_api::report::{
-    Alert, LogLine, PipelineStatus, Record, StatusReport, StreamStatus, Tailed, TrialStep,
-};
+use ferrule_api::report::{Alert, LogLine, PipelineStatus, Record, StatusReport, StreamStatus, Tailed, TrialStep};
 use ferrule_api::request::{LogQuery, StatusQuery, Tail, Trial};
 use ferrule_api::{Error, Reports};
 use ferrule_flow::{

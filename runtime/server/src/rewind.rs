@@ -22,9 +22,7 @@ pub(crate) async fn rewind(inner: &Inner, rewind: Rewind) -> Result<Vec<ReadFrom
         None => uid.to_string(),
     };
     match inner.flow.rewind(pipeline.uid(), to).await {
-        Ok(streams) => {
-            Ok(streams.into_iter().map(|(uid, offset)| ReadFrom { stream: name(&uid), offset }).collect())
-        }
+        Ok(streams) => Ok(streams.into_iter().map(|(uid, offset)| ReadFrom { stream: name(&uid), offset }).collect()),
         Err(error) => {
             let title = pipeline.title();
             let diagnostic = match &error {

@@ -3,6 +3,7 @@
 mod apply;
 mod completion;
 mod create;
+mod deadletter;
 mod delete;
 mod describe;
 mod diff;
@@ -14,6 +15,7 @@ mod logs;
 mod new;
 mod noun;
 mod pause;
+mod pipeline;
 mod register;
 mod resume;
 mod run;
@@ -82,6 +84,11 @@ pub(crate) enum Command {
     Resume(resume::Resume),
     /// Stop intake, and wait until what is in flight is delivered.
     Drain(drain::Drain),
+    /// Show, replay, export or drop records that were given up.
+    #[command(name = "deadletter", visible_aliases = ["deadletters", "dl"])]
+    DeadLetters(deadletter::DeadLetters),
+    /// Have a pipeline read its records again.
+    Pipeline(pipeline::Pipeline),
     /// Print the completion script of a shell.
     Completion(completion::Completion),
     /// Explain an error code.
@@ -114,6 +121,8 @@ impl Command {
             Self::Pause(command) => command.run(context).await,
             Self::Resume(command) => command.run(context).await,
             Self::Drain(command) => command.run(context).await,
+            Self::DeadLetters(command) => command.run(context).await,
+            Self::Pipeline(command) => command.run(context).await,
             Self::Completion(command) => command.run(context),
             Self::Explain(command) => command.run(context),
         }

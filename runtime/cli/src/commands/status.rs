@@ -27,6 +27,9 @@ impl Status {
         if output.format != Format::Table {
             return output.value(&report);
         }
+        for alert in &report.alerts {
+            output.warn(&alert.message);
+        }
         if report.streams.is_empty() && report.pipelines.is_empty() {
             output.say("no streams and no pipelines yet; `ferrule apply -f FILE` makes some");
             return Ok(());

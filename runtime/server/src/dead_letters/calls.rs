@@ -52,9 +52,10 @@ impl Filter {
         self.since_ms.is_none_or(|since| entry.time_ms >= since)
             && self.step.as_ref().is_none_or(|step| place.step == *step)
             && self.pipeline.as_ref().is_none_or(of_pipeline)
-            && self.stream.as_ref().is_none_or(|wanted| {
-                wanted.uid.as_ref() == Some(&place.stream) || place.stream.as_str() == wanted.name
-            })
+            && self
+                .stream
+                .as_ref()
+                .is_none_or(|wanted| wanted.uid.as_ref() == Some(&place.stream) || place.stream.as_str() == wanted.name)
     }
 }
 

@@ -27,8 +27,8 @@ use sha2::{Digest, Sha256};
 
 pub(crate) use calls::{drop_letters, list};
 pub(crate) use replay::replay;
-use segment::{Places, Segment, sync_folder};
 pub(crate) use segment::Entry;
+use segment::{Places, Segment, sync_folder};
 
 /// How many bytes of dead letters are kept before the pipelines are held back.
 pub(crate) const BOUND: u64 = 1 << 30;
@@ -310,7 +310,8 @@ impl DeadLetterStore {
     /// Files with bytes that were letters and cannot be read.
     fn damaged(&self) -> Vec<PathBuf> {
         let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let is_aside = |path: &PathBuf| path.extension().is_some_and(|e| e.to_string_lossy().starts_with("damaged-at-"));
+        let is_aside =
+            |path: &PathBuf| path.extension().is_some_and(|e| e.to_string_lossy().starts_with("damaged-at-"));
         entries.map(|entry| entry.path()).filter(is_aside).collect()
     }
 }

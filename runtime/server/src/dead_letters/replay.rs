@@ -175,12 +175,16 @@ fn batch_length(entries: &[Entry]) -> usize {
 fn problem(pipeline: &str, error: &FlowError) -> Diagnostic {
     let text = format!("dead letters of pipeline {pipeline} are not replayed: {error}");
     match error {
-        FlowError::Unknown(_) => {
-            Diagnostic::new(Code::NotReady, format!("dead letters of pipeline {pipeline} are not replayed: it does not run"))
-                .help("`ferrule describe pipeline` shows what is missing; if it was deleted, drop its letters, or apply it again")
-        }
-        FlowError::UnknownStep { .. } => Diagnostic::new(Code::NotFound, text)
-            .help("the step that gave them up is gone: apply the pipeline with a step of that name, or drop the letters"),
+        FlowError::Unknown(_) => Diagnostic::new(
+            Code::NotReady,
+            format!("dead letters of pipeline {pipeline} are not replayed: it does not run"),
+        )
+        .help(
+            "`ferrule describe pipeline` shows what is missing; if it was deleted, drop its letters, or apply it again",
+        ),
+        FlowError::UnknownStep { .. } => Diagnostic::new(Code::NotFound, text).help(
+            "the step that gave them up is gone: apply the pipeline with a step of that name, or drop the letters",
+        ),
         _ => Diagnostic::new(Code::NotReady, text),
     }
 }

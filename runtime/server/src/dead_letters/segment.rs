@@ -310,7 +310,8 @@ impl Gone {
         gone.end = HEAD;
         for (index, entry) in content.get(HEAD as usize..).unwrap_or_default().chunks_exact(GONE_ENTRY).enumerate() {
             let (number, sum) = entry.split_at(8);
-            let Some(number) = number.try_into().ok().map(u64::from_le_bytes).filter(|_| checksum(number) == sum) else {
+            let Some(number) = number.try_into().ok().map(u64::from_le_bytes).filter(|_| checksum(number) == sum)
+            else {
                 continue;
             };
             numbers.insert(number);
