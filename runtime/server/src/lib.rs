@@ -27,6 +27,6 @@ pub mod telemetry;
 mod world;
 
 pub use error::StartError;
-pub use options::{METRICS_ADDRESS, Options, STOP_DEADLINE, Transport, socket_in};
+pub use options::{DEAD_LETTERS, METRICS_ADDRESS, Options, STOP_DEADLINE, Transport, socket_in};
 pub use registry::Registry;
 pub use server::Server;

@@ -10,6 +10,9 @@ pub const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std
 /// How long a stop waits for what is in flight.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
+/// How many bytes of dead letters are kept before pipelines are held back, unless told otherwise.
+pub const DEAD_LETTERS: u64 = 1 << 30;
+
 /// Where records are between the sources that took them in and the pipelines that deliver them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Transport {
@@ -47,6 +50,9 @@ pub struct Options {
     pub shipped: Vec<PathBuf>,
     /// How long [`crate::Server::stop`] waits for what is in flight.
     pub stop_deadline: Duration,
+    /// How many bytes of dead letters are kept; each counts as 1 KiB at least. At the bound, pipelines wait.
+    pub dead_letters: u64,
+
     /// Where records are on their way.
     pub transport: Transport,
     /// How the WebAssembly engine is set up.
@@ -63,6 +69,8 @@ impl Options {
             metrics: Some(METRICS_ADDRESS),
             shipped: Vec::new(),
             stop_deadline: STOP_DEADLINE,
+            dead_letters: DEAD_LETTERS,
+
             transport: Transport::default(),
             engine: ferrule_host::EngineOptions::default(),
             data_folder,

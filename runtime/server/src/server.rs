@@ -48,7 +48,7 @@ impl Server {
         // The store's lock comes first: whoever has it owns the folder, the socket file included.
         let store: Arc<dyn Store> = Arc::new(open_store(&folder).await?);
         let bound = listen::bind(&options).await?;
-        let dead_letters = open_dead_letters(&folder).await?;
+        let dead_letters = open_dead_letters(&folder, options.dead_letters).await?;
         let engine = Engine::new(options.engine.clone())?;
         let registry = Registry::new(engine, folder.components(), folder.compiled());
         let log = open_log(&folder, &options.transport).await?;
@@ -169,11 +169,11 @@ async fn open_log(folder: &DataFolder, transport: &Transport) -> Result<Arc<dyn 
     }
 }
 
-async fn open_dead_letters(folder: &DataFolder) -> Result<Arc<DeadLetterStore>, StartError> {
+async fn open_dead_letters(folder: &DataFolder, bound: u64) -> Result<Arc<DeadLetterStore>, StartError> {
     let path = folder.dead_letters();
     let opened = tokio::task::spawn_blocking({
         let path = path.clone();
-        move || DeadLetterStore::open(&path)
+        move || DeadLetterStore::open(&path, bound)
     })
     .await
     .unwrap_or_else(|error| Err(std::io::Error::other(error)));

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 pub struct Ferrule {
     folder: TempDir,
     environment: Vec<(String, String)>,
+    arguments: Vec<String>,
     server: Option<Child>,
 }
 
@@ -62,9 +63,17 @@ impl Ferrule {
         ferrule
     }
 
+    /// The same with more arguments for `ferrule serve`.
+    pub fn serve_with(arguments: &[&str]) -> Ferrule {
+        let mut ferrule = Ferrule::idle();
+        ferrule.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        ferrule.up();
+        ferrule
+    }
+
     /// An empty data folder and no server.
     pub fn idle() -> Ferrule {
-        Ferrule { folder: tempfile::tempdir().unwrap(), environment: Vec::new(), server: None }
+        Ferrule { folder: tempfile::tempdir().unwrap(), environment: Vec::new(), arguments: Vec::new(), server: None }
     }
 
     /// Starts the server on the data that is there.
@@ -76,7 +85,7 @@ impl Ferrule {
         }
         let log = fs::File::options().create(true).append(true).open(self.folder().join("server.log")).unwrap();
         let mut serve = self.program();
-        serve.args(["serve", "--no-metrics", "--log", "warn"]);
+        serve.args(["serve", "--no-metrics", "--log", "warn"]).args(&self.arguments);
         let server = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.server = Some(server.expect("the ferrule binary; `cargo xtask test` builds it"));
         until("ferrule serve answers", || {
@@ -115,6 +124,12 @@ impl Ferrule {
     /// Runs `ferrule WORDS`.
     pub fn run(&self, words: &[&str]) -> Answer {
         answer(self.program().args(words).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// Starts `ferrule WORDS`, to be waited for.
+    pub fn spawn(&self, words: &[&str]) -> Child {
+        let quiet = self.program().args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        quiet.unwrap()
     }
 
     /// Runs `ferrule WORDS` with `input` on standard input.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ferrule_model::quantity::Size;
 use ferrule_server::telemetry::{self, LogOptions};
-use ferrule_server::{METRICS_ADDRESS, Options, STOP_DEADLINE, Server, Transport};
+use ferrule_server::{DEAD_LETTERS, METRICS_ADDRESS, Options, STOP_DEADLINE, Server, Transport};
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
@@ -38,6 +39,9 @@ pub(crate) struct Serve {
     /// Seconds that a stop may wait for what is in flight.
     #[arg(long, value_name = "SECONDS", default_value_t = STOP_DEADLINE.as_secs())]
     stop_deadline: u64,
+    /// How much room dead letters may take, such as 512MiB; when it is full, pipelines wait.
+    #[arg(long, value_name = "SIZE", default_value_t = Size(DEAD_LETTERS))]
+    dead_letters: Size,
     /// What to log, such as debug, or ferrule_flow=debug,info.
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -61,6 +65,7 @@ impl Serve {
         options.shipped.extend(self.components);
         options.transport = self.transport;
         options.stop_deadline = Duration::from_secs(self.stop_deadline);
+        options.dead_letters = self.dead_letters.0;
         let socket = options.socket.clone();
         let server = Server::start(options).await.map_err(not_started)?;
         if let Some(socket) = socket {

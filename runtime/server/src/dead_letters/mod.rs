@@ -30,9 +30,6 @@ pub(crate) use replay::replay;
 pub(crate) use segment::Entry;
 use segment::{Places, Segment, sync_folder};
 
-/// How many bytes of dead letters are kept before the pipelines are held back.
-pub(crate) const BOUND: u64 = 1 << 30;
-
 /// A file is not added to any more when it is this large.
 const SEGMENT_BYTES: u64 = 16 << 20;
 
@@ -115,8 +112,8 @@ impl Identity {
 
 impl DeadLetterStore {
     /// Opens the folder, or makes it; takes over the file of the first release that stands beside it (`FOLDER.log`).
-    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        Self::open_with(folder, BOUND, SEGMENT_BYTES)
+    pub(crate) fn open(folder: &Path, bound: u64) -> io::Result<Self> {
+        Self::open_with(folder, bound, SEGMENT_BYTES)
     }
 
     fn open_with(folder: &Path, bound: u64, segment_bytes: u64) -> io::Result<Self> {
@@ -196,12 +193,11 @@ impl DeadLetterStore {
                 }
             }
         }
-        // What is being replayed is removed or replaced soon; were it to count, a full store could never be emptied so.
+        // What is being replayed is removed or replaced soon; were it to count, a full store could never be emptied so. What
+        // comes together is stored together: it may go over the bound, or it might never fit.
         let leaving: u64 = state.replaying.values().map(|claim| claim.charge).sum();
         let used = state.used;
-        let size = |letter: &DeadLetter| (letter.payload.len() + letter.key.len() + letter.headers.len()) as u64;
-        let more: u64 = letters.iter().map(|letter| charge(size(letter))).sum();
-        if used.saturating_sub(leaving) + more > self.bound {
+        if used.saturating_sub(leaving) >= self.bound {
             state.full = true;
             return Err(StoreFailure::Full { used, bound: self.bound });
         }

@@ -242,7 +242,7 @@ fn files_of_something_else_and_of_newer_releases_are_refused_and_left_alone() {
         let folder = place.path().join("dead-letters");
         fs::create_dir(&folder).unwrap();
         fs::write(place.path().join(name), content).unwrap();
-        let error = DeadLetterStore::open(&folder).unwrap_err().to_string();
+        let error = DeadLetterStore::open(&folder, 1 << 20).unwrap_err().to_string();
         assert!(error.contains(words) && error.contains(name), "{error}");
         assert_eq!(fs::read(place.path().join(name)).unwrap(), content);
     }

@@ -3,6 +3,7 @@
 
 mod components;
 mod house;
+mod letters;
 mod objects;
 mod running;
 mod start;
