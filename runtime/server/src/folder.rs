@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::StartError;
 
-/// The format of the folder as a whole. It grows when what is in it moves or changes meaning.
-const FORMAT: u32 = 1;
+/// The format of the folder as a whole. It grows when what is in it moves or changes meaning. Format 1 had its dead letters in
+/// one file, which is taken over when they are opened.
+const FORMAT: u32 = 2;
 
 /// What is where in the data folder.
 ///
@@ -36,6 +37,9 @@ impl DataFolder {
         make(root).map_err(failed("the data folder", root))?;
         let folder = Self { root: root.to_owned() };
         let format = folder.root.join("format");
+        let write_format = |path: &Path| {
+            write_durably(path, format!("{FORMAT}\n").as_bytes()).map_err(failed("the format file", path))
+        };
         match fs::read_to_string(&format) {
             Ok(text) => {
                 let found: u32 = text.trim().parse().map_err(|_| {
@@ -44,9 +48,13 @@ impl DataFolder {
                 if found > FORMAT {
                     return Err(StartError::NewerFolder { path: folder.root, found, known: FORMAT });
                 }
+                if found < FORMAT {
+                    // First, so that no older release looks for what has moved.
+                    write_format(&format)?;
+                }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_durably(&format, format!("{FORMAT}\n").as_bytes()).map_err(failed("the format file", &format))?;
+                write_format(&format)?;
             }
             Err(error) => return Err(failed("the format file", &format)(error)),
         }
@@ -127,9 +135,12 @@ mod tests {
         assert_eq!(fs::metadata(&root).unwrap().permissions().mode() & 0o777, 0o700);
         DataFolder::open(&root).unwrap();
 
-        fs::write(root.join("format"), "2\n").unwrap();
+        fs::write(root.join("format"), "1\n").unwrap();
+        DataFolder::open(&root).unwrap();
+        assert_eq!(fs::read_to_string(root.join("format")).unwrap(), "2\n");
+        fs::write(root.join("format"), "3\n").unwrap();
         let error = DataFolder::open(&root).unwrap_err();
-        assert!(matches!(error, StartError::NewerFolder { found: 2, .. }), "{error}");
+        assert!(matches!(error, StartError::NewerFolder { found: 3, .. }), "{error}");
         fs::write(root.join("format"), "?").unwrap();
         assert!(DataFolder::open(&root).unwrap_err().to_string().contains("not a number"));
     }
