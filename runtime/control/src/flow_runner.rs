@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use ferrule_flow::plan::{Durability, Retained};
+use ferrule_flow::plan::Retained;
 use ferrule_flow::{Flow, Plan};
 use ferrule_host::Component;
 use ferrule_model::{Code, Diagnostic, Kind, Uid};
@@ -111,7 +111,6 @@ impl Runner for FlowRunner {
         let retained =
             Retained { streams: wanted.existing_streams.clone(), pipelines: wanted.existing_pipelines.clone() };
         let mut plan = Plan { retained, ..Plan::default() };
-        let durability = self.flow.guarantees(Durability::Disk).durable;
         let mut unable = HashMap::new();
         let mut usable: HashSet<&Uid> = HashSet::new();
         for stream in &wanted.streams {
@@ -119,7 +118,7 @@ impl Runner for FlowRunner {
             match preparation.component(&stream.component, values).await {
                 Ok(component) => {
                     usable.insert(&stream.uid);
-                    plan.streams.push(stream_plan(stream, component.into(), durability));
+                    plan.streams.push(stream_plan(stream, component.into()));
                 }
                 Err(problem) => {
                     unable.insert((Kind::Stream, stream.uid.clone()), problem);

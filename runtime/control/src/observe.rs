@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::finding::Finding;
+use crate::log::word;
 use crate::runner::{Observation, Observed};
 
 /// The condition type that says whether the outside system of an ingress stream gives again what was not settled.
@@ -39,7 +40,12 @@ fn stream(seen: &StreamSnapshot) -> Observation {
     if let Some(replayable) = seen.replayable {
         facts.insert("replayable".to_owned(), replayable.into());
     }
+    if seen.direction == Direction::Ingress {
+        facts.insert("durability".to_owned(), word(seen.durability).into());
+    }
     let counters = json!({
+        "held": seen.usage.next_offset - seen.usage.first_offset, "heldBytes": seen.usage.bytes,
+        "unreadBytes": seen.usage.unread_bytes, "dropped": seen.usage.dropped,
         "records": seen.records, "bytes": seen.bytes,
         "recordsPerSecond": rate(seen.records_per_second), "bytesPerSecond": rate(seen.bytes_per_second),
         "unsettled": seen.unsettled, "refusals": guest.refusals, "memoryBytes": guest.memory_bytes,
@@ -71,7 +77,7 @@ fn pipeline(seen: &PipelineSnapshot) -> Observation {
         facts.insert("stepStates".to_owned(), Value::Object(steps));
     }
     let counters = json!({
-        "lag": seen.lag, "inFlight": seen.in_flight, "delivered": seen.delivered, "deliveredBytes": seen.delivered_bytes,
+        "lag": seen.lag, "lagBytes": seen.lag_bytes, "duplicates": seen.duplicates, "inFlight": seen.in_flight, "delivered": seen.delivered, "deliveredBytes": seen.delivered_bytes,
         "filtered": seen.filtered, "dead": seen.dead, "dropped": seen.dropped, "retried": seen.retried,
         "recordsPerSecond": rate(seen.records_per_second), "bytesPerSecond": rate(seen.bytes_per_second),
     });
@@ -204,6 +210,7 @@ mod tests {
             assert_eq!((ready.status, ready.reason.as_str(), ready.message.as_str()), (truth, reason, message));
             assert_eq!(finding(&observation, types::DRAINED).is_some(), state == StreamState::Held);
             assert_eq!(observation.facts["restarts"], 3);
+            assert_eq!(observation.facts["durability"], "fsync");
             assert_eq!(observation.facts["lastError"]["time"], "1970-01-01T00:00:01Z");
             assert_eq!(observation.counters["recordsPerSecond"], 1.2);
             assert!(finding(&observation, REPLAYABLE).unwrap().message.contains("lost"));

@@ -2,17 +2,15 @@
 
 use ferrule_flow::backoff::BackoffPolicy;
 use ferrule_flow::plan::{
-    BatchPlan, ComponentRef, Durability, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, Start, StepPlan,
-    StreamOptions, StreamPlan,
+    BatchPlan, ComponentRef, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, Start, StepPlan, StreamPlan,
 };
 use ferrule_host::Limits as HostLimits;
 use ferrule_model::component::Direction;
-use ferrule_model::connector::{self, BatchLimits, Limits, Retry, StreamDirection};
+use ferrule_model::connector::{self, BatchLimits, Limits, Retry, StartAt, StreamDirection};
 
 use crate::wanted::{WantedPipeline, WantedStream};
 
-/// `durability` is what a stream gets that asks for none.
-pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef, durability: Durability) -> StreamPlan {
+pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef) -> StreamPlan {
     let direction = match wanted.direction {
         StreamDirection::Ingress => Direction::Ingress,
         StreamDirection::Egress => Direction::Egress,
@@ -28,7 +26,7 @@ pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef, durabi
     };
     let mut plan = StreamPlan::new(wanted.uid.clone(), wanted.name.clone(), direction, guest);
     plan.held = wanted.paused;
-    plan.log = StreamOptions::new(durability);
+    plan.log = wanted.log;
     plan.revision = revision(&wanted.revision);
     plan
 }
@@ -45,7 +43,7 @@ pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRe
             abilities: step.abilities.clone(),
             limits: limits(&step.limits),
         };
-        StepPlan::new(step.name.clone(), guest)
+        StepPlan { parallelism: step.parallelism, ..StepPlan::new(step.name.clone(), guest) }
     });
     PipelinePlan {
         uid: wanted.uid.clone(),
@@ -61,8 +59,11 @@ pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRe
             connector::OnError::Drop => OnError::Drop,
         },
         sampling: wanted.sampling.unwrap_or_default(),
-        start: Start::default(),
-        deduplicate: None,
+        start: match wanted.start {
+            StartAt::Latest => Start::Latest,
+            StartAt::Beginning => Start::Beginning,
+        },
+        deduplicate: wanted.deduplicate,
         held: wanted.paused,
         revision: revision(&wanted.revision),
     }
@@ -100,6 +101,13 @@ fn batch(wanted: &BatchLimits) -> BatchPlan {
     }
     if let Some(linger) = wanted.linger {
         batch.linger = linger.0;
+    }
+    if let Some(window) = wanted.window {
+        batch.window = window;
+        batch.records = batch.records.min(window);
+    }
+    if let Some(bytes) = wanted.window_bytes {
+        batch.window_bytes = bytes.0;
     }
     batch
 }
@@ -166,6 +174,7 @@ mod tests {
             args: json!({"over": 3}),
             abilities: Vec::new(),
             limits,
+            parallelism: 4,
         };
         let wanted = WantedPipeline {
             uid: "p".into(),
@@ -180,8 +189,15 @@ mod tests {
                 backoff: Some(connector::Backoff { initial: Some(Span(Duration::from_secs(60))), max: None }),
             },
             on_error: connector::OnError::Drop,
-            batch: BatchLimits { records: Some(9_000), bytes: None, linger: Some(Span(Duration::from_millis(5))) },
+            batch: BatchLimits {
+                records: Some(9_000),
+                linger: Some(Span(Duration::from_millis(5))),
+                window_bytes: Some(Size(5 << 20)),
+                ..BatchLimits::default()
+            },
             sampling: Some(Duration::from_millis(250)),
+            start: StartAt::Beginning,
+            deduplicate: Some(Duration::from_secs(600)),
             paused: true,
             revision: "00000000000000ff".into(),
         };
@@ -193,6 +209,10 @@ mod tests {
         assert_eq!(plan.steps[0].guest.limits.wait, HostLimits::default().wait);
         assert_eq!((plan.batch.records, plan.batch.linger), (9_000, Duration::from_millis(5)));
         assert!(plan.batch.window >= plan.batch.records, "a batch fits the window");
+        assert_eq!((plan.steps[0].parallelism, plan.batch.window_bytes), (4, 5 << 20));
+        assert_eq!((plan.start, plan.deduplicate), (Start::Beginning, Some(Duration::from_secs(600))));
+        let narrow = super::batch(&BatchLimits { window: Some(10), ..BatchLimits::default() });
+        assert_eq!((narrow.window, narrow.records), (10, 10), "a batch fits a narrow window too");
         assert_eq!(plan.retry.attempts, Some(5));
         assert_eq!(plan.retry.backoff.first, Duration::from_secs(60));
         assert!(plan.retry.backoff.longest >= plan.retry.backoff.first);

@@ -49,7 +49,7 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
     }
     let mut pipelines = Vec::new();
     for object in snapshot.of(Kind::Pipeline) {
-        let resolved = pipeline::resolve(snapshot, &streams, object);
+        let resolved = pipeline::resolve(snapshot, site, &streams, object);
         reports.push(pipeline_report(object, &resolved));
         pipelines.extend(resolved.ok().and_then(|resolved| resolved.wanted));
     }
@@ -64,12 +64,14 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
             Some(Ok(stream)) => {
                 report.put(Finding::new(types::RESOLVED, true, "Resolved", ""));
                 report.findings.extend(granted.remove(object.uid()));
-                report.put(readiness(stream.direction, used.contains(object.uid())));
+                let lasts = stream.direction == StreamDirection::Ingress && site.log.lasts(&stream.log);
+                let runs = lasts || used.contains(object.uid());
+                report.put(readiness(stream.direction, runs));
                 if stream.paused {
                     report.put(Finding::new(types::PAUSED, true, "Paused", "the document says so"));
                 }
                 report.details = json!({"component": component(&stream.component)});
-                if used.contains(object.uid()) {
+                if runs {
                     wanted.push(stream.clone());
                 }
             }
@@ -125,9 +127,10 @@ fn simple(object: &Object, outcome: Result<(), Problem>) -> Report {
     report
 }
 
-/// What is known of a stream before its session runs.
-fn readiness(direction: StreamDirection, used: bool) -> Finding {
-    if used {
+/// What is known of a stream before its session runs. A source whose log lasts runs without a reader too: what it takes in waits
+/// for one. In memory it would be lost.
+fn readiness(direction: StreamDirection, runs: bool) -> Finding {
+    if runs {
         return Finding::new(types::READY, Truth::Unknown, "Starting", "its session is being opened");
     }
     let message = match direction {

@@ -4,6 +4,7 @@ use ferrule_model::connector::{Labels, ServiceDomainSpec};
 use ferrule_model::{Code, Kind, Ref};
 
 use crate::finding::Problem;
+use crate::log::LogOffer;
 use crate::snapshot::Snapshot;
 use crate::version;
 
@@ -17,11 +18,13 @@ pub struct Site {
     pub service_domain: Option<String>,
     /// What a class's lowest service domain version is compared with.
     pub version: String,
+    /// What the log of this runtime gives.
+    pub log: LogOffer,
 }
 
 impl Default for Site {
     fn default() -> Self {
-        Self { service_domain: None, version: SERVICE_DOMAIN_VERSION.to_owned() }
+        Self { service_domain: None, version: SERVICE_DOMAIN_VERSION.to_owned(), log: LogOffer::default() }
     }
 }
 

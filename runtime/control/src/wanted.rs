@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrule_flow::plan::StreamOptions;
 use ferrule_model::Uid;
 use ferrule_model::capability::Ability;
 use ferrule_model::component::Description;
-use ferrule_model::connector::{BatchLimits, Limits, OnError, Retry, StreamDirection};
+use ferrule_model::connector::{BatchLimits, Limits, OnError, Retry, StartAt, StreamDirection};
 use serde_json::Value;
 
 /// Everything that should run.
@@ -59,6 +60,8 @@ pub struct WantedStream {
     pub abilities: Vec<Ability>,
     /// The stream's limits over the class's.
     pub limits: Limits,
+    /// How the log keeps its records.
+    pub log: StreamOptions,
     /// Whether it is held.
     pub paused: bool,
     /// Changes exactly when the session has to be opened anew: not with `config` or `paused`.
@@ -78,6 +81,8 @@ pub struct WantedStep {
     pub abilities: Vec<Ability>,
     /// The step's limits over the function's.
     pub limits: Limits,
+    /// How many instances of it run side by side, at least 1.
+    pub parallelism: u32,
 }
 
 /// A pipeline that should run.
@@ -103,6 +108,10 @@ pub struct WantedPipeline {
     pub batch: BatchLimits,
     /// At most one record in this time.
     pub sampling: Option<Duration>,
+    /// Where it begins in a stream that it has never read.
+    pub start: StartAt,
+    /// Records whose id was seen within this time go no further.
+    pub deduplicate: Option<Duration>,
     /// Whether it is held.
     pub paused: bool,
     /// Changes exactly when the pipeline has to be started anew: not with `paused`.

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use ferrule_control::{Resolution, Site, Snapshot, resolve};
+use ferrule_control::{LogOffer, Resolution, Site, Snapshot, resolve};
+use ferrule_flow::plan::{Durability, Guarantees, Retention};
 use ferrule_model::{Kind, Object, Uid, document};
 use serde_json::{Value, json};
 
@@ -505,8 +506,19 @@ spec: {inputPipeline: first, sink: out, paused: true}
 }
 
 #[test]
-fn a_stream_nobody_uses_is_not_opened() {
+fn a_stream_nobody_uses_is_opened_only_where_its_log_lasts() {
     check(
+        HALL,
+        &[
+            "run stream hall/in",
+            "!run stream hall/out",
+            "stream-in: Ready=Unknown Starting",
+            "stream-out: Ready=False NoPipeline: no pipeline writes it",
+        ],
+    );
+    check_at(
+        &Site { log: memory(), ..Site::default() },
+        components(),
         HALL,
         &[
             "!run stream",
@@ -519,6 +531,48 @@ fn a_stream_nobody_uses_is_not_opened() {
         &hall(&paused),
         &["run stream hall/in", "run pipeline p: stream-in |  -> stream-out paused", "pipeline-p: Paused=True"],
     );
+}
+
+/// A log that keeps nothing: what the memory transport gives.
+fn memory() -> LogOffer {
+    LogOffer::new("memory", |_| Guarantees {
+        ordered: true,
+        replayable: false,
+        durable: Durability::Process,
+        shared: false,
+        largest_record: 1 << 20,
+        retention: Retention::UntilRead,
+    })
+}
+
+#[test]
+fn what_the_log_does_not_give_is_said_of_the_stream_and_of_the_pipeline() {
+    let asks = |stream: &str, pipeline: &str| {
+        let documents = hall(STRAIGHT).replace("labels: {measure: heat}", &format!("log: {stream}"));
+        documents.replace("sink: out", &format!("sink: out, {pipeline}"))
+    };
+    let site = Site { log: memory(), ..Site::default() };
+    for durability in ["fsync", "os"] {
+        let documents = asks(&format!("{{durability: {durability}}}"), "paused: true");
+        let expected = format!("stream-in: Ready=False LogTooWeak: log.durability: {durability}");
+        check_at(
+            &site,
+            components(),
+            &documents,
+            &[&expected, "embedded, nats", "(FE0213)", "!run stream hall/in", "!run pipeline p"],
+        );
+        check(&documents, &["run stream hall/in", "run pipeline p"]);
+    }
+    for (pipeline, asked) in [("start: beginning", "start: beginning"), ("deduplicate: {window: 10m}", "deduplicate")] {
+        let documents = asks("{}", pipeline);
+        let expected = format!("pipeline-p: Ready=False LogTooWeak: {asked}");
+        check_at(&site, components(), &documents, &[&expected, "embedded, nats", "!run pipeline p"]);
+        check(&documents, &["run pipeline p"]);
+        let documents = asks("{durability: memory}", pipeline);
+        check(&documents, &[&expected, "`log.durability: memory`", "!run pipeline p"]);
+    }
+    let documents = asks("{keep: {age: 5m}}", "deduplicate: {window: 10m}");
+    check(&documents, &["pipeline-p: Ready=False LogTooWeak: deduplicate.window", "`log.keep.age`", "!run pipeline p"]);
 }
 
 #[test]

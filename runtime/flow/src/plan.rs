@@ -9,7 +9,7 @@ use ferrule_host::Limits;
 use ferrule_model::capability::Ability;
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
-pub use ferrule_transport::{Bounds, Durability, Guarantees, Keep, StreamOptions, WhenFull};
+pub use ferrule_transport::{Bounds, Durability, Guarantees, Keep, Retention, StreamOptions, WhenFull};
 
 use crate::backoff::BackoffPolicy;
 use crate::guest::Artifact;

@@ -9,7 +9,7 @@ use crate::{
     component::{Description, Problem},
     connector::{
         ClassSpec, ComponentSpec, ConfigSpec, FunctionSpec, Inline, InstanceSpec, Labels, PipelineSpec,
-        ServiceDomainSpec, StreamDirection, StreamSpec, StreamUse,
+        ServiceDomainSpec, StreamDirection, StreamSpec, StreamUse, log::in_memory,
     },
     error::suggestion,
     lookup::{Lookup, Resolution, compare_versions, component_of, resolve},
@@ -117,6 +117,13 @@ pub fn check_change(old: &Object, new: &Object) -> Vec<Diagnostic> {
         Kind::Component => &["digest", "version"],
         _ => &[],
     };
+    let moved = (new.kind == Kind::Stream && in_memory(&old.spec) != in_memory(&new.spec)).then(|| {
+        let (now, was) = if in_memory(&new.spec) { ("memory", "one that lasts") } else { ("one that lasts", "memory") };
+        let message = format!("cannot be changed ({now}, was {was}): the records of the stream are elsewhere");
+        Diagnostic::new(Code::Immutable, message)
+            .at(new.path("log.durability"))
+            .help("delete the stream and create it anew, or give the new one another name")
+    });
     fields
         .iter()
         .filter(|field| old.spec.get(**field) != new.spec.get(**field))
@@ -127,6 +134,7 @@ pub fn check_change(old: &Object, new: &Object) -> Vec<Diagnostic> {
                 .at(new.path(field))
                 .help("delete the object and create it anew, or give the new one another name")
         })
+        .chain(moved)
         .collect()
 }
 

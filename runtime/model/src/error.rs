@@ -78,6 +78,7 @@ codes! {
     Unresolved = "FE0210", "something that the object refers to is not there yet";
     ComponentMissing = "FE0211", "no component is registered for the class or function";
     StoreUnusable = "FE0212", "the store cannot be used";
+    LogTooWeak = "FE0213", "the log does not give what is asked of it";
     NotWasm = "FE0301", "the file is no WebAssembly";
     CoreModule = "FE0302", "the file is a core module and no component";
     Command = "FE0303", "the component is a command";

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ferrule_control::{Resolution, Site, resolve};
+use ferrule_control::{Resolution, resolve};
 use ferrule_host::Component;
 use ferrule_model::check as model;
 use ferrule_model::component::Problem;
@@ -26,7 +26,7 @@ pub(crate) async fn check(
     planned: &[Planned],
     components: &HashMap<String, Component>,
 ) -> Vec<Diagnostic> {
-    let check = Check { inner, after, planned, components, resolution: resolve(&after.snapshot(), &Site::default()) };
+    let check = Check { inner, after, planned, components, resolution: resolve(&after.snapshot(), &inner.site) };
     let mut found = Vec::new();
     for planned in planned {
         let place = |diagnostic: Diagnostic| placed(&planned.object, diagnostic).in_document(&planned.document);
@@ -74,6 +74,7 @@ impl Check<'_> {
             | Code::PipelineLoop
             | Code::Ambiguous
             | Code::WrongType
+            | Code::LogTooWeak
             | Code::BadGrantEntry => Some(diagnostic),
             // It may come yet; until then the object's conditions say so.
             _ => Some(diagnostic.as_warning()),

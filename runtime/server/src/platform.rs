@@ -14,7 +14,7 @@ use ferrule_api::request::{
     StatusQuery, Tail, Trial,
 };
 use ferrule_api::{Error, Platform, Reports};
-use ferrule_control::Control;
+use ferrule_control::{Control, Site};
 use ferrule_flow::Flow;
 use ferrule_model::{Code, Diagnostic, Kind, Object};
 use ferrule_store::{Principal, Selector, Store, StoreError};
@@ -31,6 +31,8 @@ pub(crate) struct Inner {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) registry: Registry,
     pub(crate) flow: Flow,
+    /// What streams and pipelines can ask of it.
+    pub(crate) site: Site,
     /// Empty until the start is complete.
     pub(crate) control: OnceLock<Control>,
     pub(crate) dead_letters: Arc<DeadLetterStore>,

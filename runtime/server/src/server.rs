@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use ferrule_api::request::Registration;
 use ferrule_api::{Client, Platform};
-use ferrule_control::{Control, ControlOptions};
+use ferrule_control::{Control, ControlOptions, LogOffer, Site};
 use ferrule_flow::{Flow, FlowOptions};
 use ferrule_host::Engine;
 use ferrule_store::{EmbeddedOptions, EmbeddedStore, Principal, Store};
@@ -52,6 +52,7 @@ impl Server {
         let engine = Engine::new(options.engine.clone())?;
         let registry = Registry::new(engine, folder.components(), folder.compiled());
         let log = open_log(&folder, &options.transport).await?;
+        let site = Site { log: LogOffer::new(log.name(), |durability| log.guarantees(durability)), ..Site::default() };
         let flow = Flow::start(FlowOptions::new(log.clone(), Arc::new(Durable(dead_letters.clone()))));
         let runner = ferrule_control::FlowRunner::new(flow.clone(), Arc::new(registry.clone()));
         let inner = Arc::new(Inner {
@@ -59,6 +60,7 @@ impl Server {
             store: store.clone(),
             registry,
             flow,
+            site: site.clone(),
             dead_letters,
             folder,
             started: SystemTime::now(),
@@ -67,7 +69,7 @@ impl Server {
             writing: tokio::sync::Mutex::default(),
         });
         register_shipped(&inner, &options.shipped).await;
-        let control = Control::start(store, Arc::new(runner), ControlOptions::default());
+        let control = Control::start(store, Arc::new(runner), ControlOptions { site, ..ControlOptions::default() });
         // Set once, here.
         let _ = inner.control.set(control);
         let doors = listen::serve(bound, Arc::new(Callers { inner: inner.clone() }), inner.clone(), &inner.stopping);

@@ -11,6 +11,7 @@ use super::{function::Function, parameters, stream};
 use crate::component::{Pins, Wish, choose, pins_of};
 use crate::finding::{Finding, Problem};
 use crate::revision::revision;
+use crate::site::Site;
 use crate::snapshot::{Snapshot, spec};
 use crate::wanted::{WantedPipeline, WantedStep, WantedStream};
 
@@ -38,7 +39,12 @@ struct Chain {
     pins: Pins,
 }
 
-pub(crate) fn resolve(snapshot: &Snapshot, streams: &Streams, object: &Object) -> Result<Resolved, Problem> {
+pub(crate) fn resolve(
+    snapshot: &Snapshot,
+    site: &Site,
+    streams: &Streams,
+    object: &Object,
+) -> Result<Resolved, Problem> {
     let read: PipelineSpec = spec(object)?;
     let project = snapshot.project(object);
     let chain = chain(snapshot, streams, object, &read, &mut Vec::new())?;
@@ -67,9 +73,14 @@ pub(crate) fn resolve(snapshot: &Snapshot, streams: &Streams, object: &Object) -
     };
     let name = if project.is_empty() { object.name().to_owned() } else { format!("{project}/{}", object.name()) };
     let Chain { sources, steps, sampling, paused, granted, notes, pins } = chain;
+    let deduplicate = read.deduplicate.map(|unique| unique.window.0);
+    for stream in sources.iter().filter_map(|source| streams.get(source)?.as_ref().ok()) {
+        site.log.allows(&stream.name, &stream.log, read.start, deduplicate)?;
+    }
     let (retry, batch) = (read.retry.unwrap_or_default(), read.batch.unwrap_or_default());
     let revision = revision(&json!({
         "name": name, "sources": sources, "sink": sink, "routes": routes, "retry": retry, "onError": read.on_error,
+        "start": read.start, "deduplicate": deduplicate.map(|window| window.as_millis() as u64),
         "batch": batch, "sampling": sampling.map(|every| every.as_millis() as u64),
         "steps": steps.iter().map(step_value).collect::<Vec<_>>(),
     }));
@@ -84,6 +95,8 @@ pub(crate) fn resolve(snapshot: &Snapshot, streams: &Streams, object: &Object) -
         on_error: read.on_error,
         batch,
         sampling,
+        start: read.start,
+        deduplicate,
         paused,
         revision,
     };
@@ -92,7 +105,7 @@ pub(crate) fn resolve(snapshot: &Snapshot, streams: &Streams, object: &Object) -
 
 fn step_value(step: &WantedStep) -> Value {
     let abilities: Vec<_> = step.abilities.iter().map(ToString::to_string).collect();
-    json!({"name": step.name, "component": step.component.digest, "args": step.args, "abilities": abilities, "limits": step.limits})
+    json!({"name": step.name, "component": step.component.digest, "args": step.args, "abilities": abilities, "limits": step.limits, "parallelism": step.parallelism})
 }
 
 /// Follows the input back to the streams it comes from. A pipeline that reads another pipeline's output runs that one's
@@ -208,6 +221,7 @@ fn step(
         args,
         abilities: reach.abilities,
         limits: parameters::limits(read.limits, own.and_then(|own| own.limits)),
+        parallelism: read.parallelism.unwrap_or(1).max(1),
     };
     Ok((step, granted))
 }

@@ -1,5 +1,6 @@
 //! A stream: what its session is made of.
 
+use ferrule_flow::plan::{Durability, StreamOptions};
 use ferrule_model::connector::{StreamDirection, StreamSpec};
 use ferrule_model::{Code, Kind, Object};
 use serde_json::{Value, json};
@@ -8,6 +9,7 @@ use super::config::Configs;
 use super::grant::{self, Asker};
 use super::{instance::Instance, parameters};
 use crate::finding::{Finding, Problem};
+use crate::log;
 use crate::revision::revision;
 use crate::site::{Placement, Site};
 use crate::snapshot::{Snapshot, spec};
@@ -26,6 +28,10 @@ pub(crate) fn resolve(
     object: &Object,
 ) -> Result<Resolved, Problem> {
     let read: StreamSpec = spec(object)?;
+    let log = match read.direction {
+        StreamDirection::Ingress => site.log.options(read.log)?,
+        StreamDirection::Egress => StreamOptions::new(Durability::Process),
+    };
     let project = snapshot.project(object);
     let instance = snapshot.find(Kind::Instance, &read.instance, &project)?;
     let mut instance = Instance::read(snapshot, site, configs, instance).map_err(|problem| Problem {
@@ -67,7 +73,7 @@ pub(crate) fn resolve(
     let abilities: Vec<_> = reach.abilities.iter().map(ToString::to_string).collect();
     let revision = revision(&json!({
         "name": name, "direction": read.direction, "component": component.digest, "static": static_parameters,
-        "parameters": values, "abilities": abilities, "limits": limits,
+        "parameters": values, "abilities": abilities, "limits": limits, "log": log::value(&log),
     }));
     let wanted = WantedStream {
         uid: object.uid().clone(),
@@ -79,6 +85,7 @@ pub(crate) fn resolve(
         parameters: values,
         abilities: reach.abilities,
         limits,
+        log,
         paused: read.paused,
         revision,
     };

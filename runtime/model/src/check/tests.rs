@@ -169,6 +169,16 @@ fn what_an_object_is_does_not_change() {
     let found = check_change(&old, &new);
     assert_eq!((found[0].code, found[0].path.as_str()), (Code::Immutable, "spec.direction"));
     assert_eq!(check_change(&new, &new), []);
+    // Its records would be left behind where they are.
+    let kept = |log: Value| native(Kind::Stream, "s", json!({"instance": "i", "direction": "INGRESS", "log": log}));
+    let (memory, os) = (kept(json!({"durability": "memory"})), kept(json!({"durability": "os", "maxRecords": 3})));
+    for (old, new) in [(&memory, &os), (&os, &memory), (&new, &memory)] {
+        let found = check_change(old, new);
+        let found: Vec<_> = found.iter().map(|one| (one.code, one.path.as_str())).collect();
+        assert_eq!(found, [(Code::Immutable, "spec.log.durability")]);
+    }
+    assert_eq!(check_change(&os, &kept(json!({"durability": "fsync"}))), []);
+    assert_eq!(check_change(&os, &new), []);
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod config;
 mod function;
 mod grant;
 mod instance;
+pub(crate) mod log;
 mod pipeline;
 mod project;
 mod service_domain;
@@ -20,7 +21,10 @@ pub use self::{
     function::{FunctionSpec, Language, Parameter},
     grant::GrantSpec,
     instance::InstanceSpec,
-    pipeline::{Backoff, BatchLimits, External, Inline, OnError, PipelineSpec, Retry, StepSpec, StreamUse},
+    log::{KeepSpec, LogDurability, LogSpec, WhenFull},
+    pipeline::{
+        Backoff, BatchLimits, External, Inline, OnError, PipelineSpec, Retry, StartAt, StepSpec, StreamUse, Unique,
+    },
     project::ProjectSpec,
     service_domain::ServiceDomainSpec,
     stream::{Label, Labels, Limits, StreamDirection, StreamSpec},

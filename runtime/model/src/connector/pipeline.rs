@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Labels, Values,
-    stream::{LIMITS, Limits},
+    log::{LOG, LogSpec},
+    stream::{LIMITS, Limits, no_log},
 };
 use crate::{
     Code, Diagnostic, Object, Ref,
@@ -58,6 +59,12 @@ pub struct PipelineSpec {
     /// At most one record in this time goes through; the others are filtered. Zero or none: all go.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sampling_interval: Option<Span>,
+    /// Where it begins in a stream that it has never read.
+    #[serde(skip_serializing_if = "StartAt::is_default")]
+    pub start: StartAt,
+    /// What comes twice goes through once; none: no id is looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deduplicate: Option<Unique>,
     /// Whether it is held.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub paused: bool,
@@ -108,6 +115,9 @@ pub struct Inline {
     /// What the stream may use.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// A source: how the log keeps its records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogSpec>,
 }
 
 /// One function in a pipeline. One of `function` and `component` is given.
@@ -129,6 +139,34 @@ pub struct StepSpec {
     /// What the step may use, over what its function says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// How many instances of it run side by side; none: one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parallelism: Option<u32>,
+}
+
+/// Where a pipeline begins in a stream that it has never read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StartAt {
+    /// After what is there.
+    #[default]
+    Latest,
+    /// At the oldest record that the log holds.
+    Beginning,
+}
+
+impl StartAt {
+    fn is_default(&self) -> bool {
+        *self == StartAt::default()
+    }
+}
+
+/// How records that come twice are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Unique {
+    /// A record whose id came within this time goes no further.
+    pub window: Span,
 }
 
 /// How records are offered again.
@@ -188,6 +226,12 @@ pub struct BatchLimits {
     /// So long after the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linger: Option<Span>,
+    /// Records in flight to one sink at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+    /// Bytes of records that the pipeline has in hand at most, beyond one batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window_bytes: Option<Size>,
 }
 
 /// An output of a KPS pipeline that is no connector: kept, and not run.
@@ -221,7 +265,11 @@ const INLINE: &[Field] = &[
     field("parameters", Shape::Values),
     field("labels", Shape::Labels),
     field("limits", LIMITS),
+    field("log", LOG),
 ];
+
+/// Instances of one step at most.
+const LANES: u64 = 64;
 
 /// The fields of a native document.
 pub(crate) const NATIVE: &[Field] = &[
@@ -238,6 +286,7 @@ pub(crate) const NATIVE: &[Field] = &[
             field("component", Shape::Filled),
             field("args", Shape::Values),
             field("limits", LIMITS),
+            field("parallelism", Shape::Count(1, LANES)),
         ])),
     ),
     field("sink", Shape::StreamUse(INLINE)),
@@ -268,8 +317,12 @@ pub(crate) const NATIVE: &[Field] = &[
             field("records", Shape::Count(1, 1_000_000)),
             field("bytes", Shape::Size),
             field("linger", Shape::Span),
+            field("window", Shape::Count(1, 1_000_000)),
+            field("windowBytes", Shape::Size),
         ]),
     ),
+    field("start", Shape::Word(&["latest", "beginning"])),
+    field("deduplicate", Shape::Record(&[needed("window", Shape::Span)])),
     field("samplingInterval", Shape::Span),
     field("paused", Shape::Bool),
 ];
@@ -333,7 +386,28 @@ impl PipelineSpec {
                             .at(object.path(&format!("{path}.labels"))),
                     );
                 }
+                if path != "source" && inline.log.is_some() {
+                    check.add(no_log(object.path(&format!("{path}.log"))));
+                }
             }
+        }
+        let batch = self.batch.unwrap_or_default();
+        if let (Some(records), Some(window)) = (batch.records, batch.window)
+            && window < records
+        {
+            let message = format!("a window of {window} has no room for a batch of {records} records");
+            check.add(
+                Diagnostic::new(Code::BadValue, message)
+                    .at(object.path("batch.window"))
+                    .help("make `window` at least `records`, or delete it"),
+            );
+        }
+        if self.deduplicate.is_some_and(|unique| unique.window.0.is_zero()) {
+            check.add(
+                Diagnostic::new(Code::BadValue, "nothing comes twice within no time")
+                    .at(object.path("deduplicate.window"))
+                    .help("give a time such as 10m, or delete `deduplicate`"),
+            );
         }
         let mut names = Vec::new();
         for (index, step) in self.functions.iter().enumerate() {

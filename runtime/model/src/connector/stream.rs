@@ -3,7 +3,10 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::Values;
+use super::{
+    Values,
+    log::{LOG, LogSpec},
+};
 use crate::{
     Code, Diagnostic, Object, Ref,
     document::kps::{KpsField, To, kps},
@@ -145,6 +148,9 @@ pub struct StreamSpec {
     /// What it may use, over what its class says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// An ingress stream: how the log keeps its records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogSpec>,
 }
 
 /// The fields of [`Limits`].
@@ -171,6 +177,7 @@ pub(crate) const NATIVE: &[Field] = &[
     field("serviceDomainSelectors", Shape::Labels),
     field("paused", Shape::Bool),
     field("limits", LIMITS),
+    field("log", LOG),
 ];
 
 /// The fields of a KPS document.
@@ -202,5 +209,15 @@ impl StreamSpec {
             ),
             _ => {}
         }
+        if self.direction == StreamDirection::Egress && self.log.is_some() {
+            check.add(no_log(object.path("log")));
+        }
     }
+}
+
+/// That an egress stream says how a log keeps its records.
+pub(crate) fn no_log(path: String) -> Diagnostic {
+    Diagnostic::new(Code::FieldsExclude, "an egress stream has no log")
+        .at(path)
+        .help("delete `log`; the ingress streams that the pipeline reads have one each")
 }

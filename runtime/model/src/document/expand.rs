@@ -72,7 +72,7 @@ fn stream(
     let StreamUse::Inline(inline) = used else {
         return Ok(false);
     };
-    let Inline { class, component, static_parameters, config, parameters, labels, limits } = (**inline).clone();
+    let Inline { class, component, static_parameters, config, parameters, labels, limits, log } = (**inline).clone();
     let class = match (class, component) {
         (Some(class), _) => class,
         (None, component) => {
@@ -110,6 +110,7 @@ fn stream(
         service_domain_selectors: Default::default(),
         paused: false,
         limits,
+        log,
     };
     let stream = implied(pipeline, Kind::Stream, word, stream)?;
     *used = StreamUse::Stream(Ref::Name {

@@ -254,11 +254,11 @@ fn every_kind_goes_there_and_back() {
         (Kind::Config, "{instance: i, parameters: {level: debug}, serviceDomains: [{uid: x}]}"),
         (
             Kind::Stream,
-            "{instance: i, direction: INGRESS, labels: [{category: Measure, value: t}], parameters: {a: {b: c}}, paused: true, limits: {wait: 10s, logLines: 5}}",
+            "{instance: i, direction: INGRESS, labels: [{category: Measure, value: t}], parameters: {a: {b: c}}, paused: true, limits: {wait: 10s, logLines: 5}, log: {durability: os, maxBytes: 1GiB, maxRecords: 5, whenFull: drop-oldest, keep: {bytes: 0, age: 1h, evenUnread: true}}}",
         ),
         (
             Kind::Pipeline,
-            "{source: i/s, functions: [{name: one, function: jq@1, args: {program: .}}], sink: {class: mqtt, static: {}, config: {a: 1}, parameters: {topic: t}}, routes: {odd: other}, retry: {attempts: 3, age: 1h, backoff: {initial: 100ms, max: 30s}}, onError: drop, batch: {records: 10, bytes: 64KiB, linger: 5ms}, samplingInterval: 1s, paused: false}",
+            "{source: i/s, functions: [{name: one, function: jq@1, args: {program: .}, parallelism: 4}], sink: {class: mqtt, static: {}, config: {a: 1}, parameters: {topic: t}}, routes: {odd: other}, retry: {attempts: 3, age: 1h, backoff: {initial: 100ms, max: 30s}}, onError: drop, batch: {records: 10, bytes: 64KiB, linger: 5ms, window: 20, windowBytes: 1MiB}, start: beginning, deduplicate: {window: 10m}, samplingInterval: 1s, paused: false}",
         ),
     ];
     let mut seen = Vec::new();
@@ -544,6 +544,50 @@ fn the_examples_of_the_page_are_documents() {
         let section = section.split("\n## ").next().unwrap();
         for field in connector::native_fields(kind) {
             assert!(section.contains(&format!("`{}`", field.name)), "{kind}: {} is explained", field.name);
+        }
+    }
+}
+
+#[test]
+fn what_a_log_takes_is_said_where_something_else_is_written() {
+    let of = |kind: &str, spec: &str| {
+        let text = format!("apiVersion: {API_VERSION}\nkind: {kind}\nmetadata: {{name: x}}\nspec: {spec}\n");
+        let found = read_documents("x.yaml", text.as_bytes(), None, &|_| None).unwrap_err();
+        let told: Vec<_> = found
+            .iter()
+            .map(|one| format!("{} {}: {} {:?} {:?}", one.code.id(), one.path, one.message, one.expected, one.help))
+            .collect();
+        told.join("\n")
+    };
+    let stream = |log: &str| of("Stream", &format!("{{instance: i, direction: INGRESS, log: {log}}}"));
+    for (log, words) in [
+        ("{durability: disk}", ["spec.log.durability", "fsync", "memory"]),
+        ("{whenFull: drop}", ["spec.log.whenFull", "drop-oldest", "drop-newest"]),
+        ("{maxRecords: 0}", ["spec.log.maxRecords", "FE0", "from 1"]),
+        ("{keep: {evenUnred: true}}", ["spec.log.keep.evenUnred", "FE0109", "`evenUnread`"]),
+    ] {
+        let told = stream(log);
+        for word in words {
+            assert!(told.contains(word), "{word} is missing in {told}");
+        }
+    }
+    let told = of("Stream", "{instance: i, direction: EGRESS, log: {durability: os}}");
+    assert!(told.contains("FE0118 spec.log: an egress stream has no log"), "{told}");
+    let told = of("Pipeline", "{source: s, sink: {class: c, log: {durability: os}}}");
+    assert!(told.contains("FE0118 spec.sink.log"), "{told}");
+    for (spec, words) in [
+        ("{source: s, sink: t, start: newest}", ["spec.start", "latest", "beginning"]),
+        ("{source: s, sink: t, deduplicate: {}}", ["spec.deduplicate", "window", "FE0110"]),
+        ("{source: s, sink: t, deduplicate: {window: 0s}}", ["spec.deduplicate.window", "FE0112", "twice"]),
+        (
+            "{source: s, sink: t, functions: [{function: f, parallelism: 65}]}",
+            ["parallelism", "FE0112", "from 1 to 64"],
+        ),
+        ("{source: s, sink: t, batch: {records: 100, window: 99}}", ["spec.batch.window", "FE0112", "99"]),
+    ] {
+        let told = of("Pipeline", spec);
+        for word in words {
+            assert!(told.contains(word), "{word} is missing in {told}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Applying, getting and deleting.
 
-use ferrule_api::Platform;
 use ferrule_api::report::Action;
 use ferrule_api::request::{Application, ApplyMode, Deletion, Document};
+use ferrule_api::{Error, Platform};
 use ferrule_model::{Code, Kind};
+use ferrule_server::{Options, Server};
 
 use crate::house::{House, actions, application, codes, root};
 
@@ -161,6 +162,24 @@ spec: {source: hall/alarms, sink: hall/alarms}
 
     let syntax = house.apply("kind: [").await;
     assert_eq!(codes(syntax), [Code::NotYaml]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_than_the_log_gives_is_refused_when_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    // Such a server keeps records in memory.
+    let server = Server::start(Options::embedded(folder.path().join("data"))).await.unwrap();
+    let platform = server.platform();
+    let asks = |durability: &str| {
+        ALL.replace("labels: {floor: ground}", &format!("labels: {{floor: ground}}, log: {{durability: {durability}}}"))
+    };
+    for durability in ["fsync", "os"] {
+        let Err(Error::Refused(all)) = platform.apply(application(&asks(durability))).await else { panic!("applied") };
+        let told = all.iter().filter(|one| one.is_error()).map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert!(told.contains("FE0213") && told.contains("`memory`") && told.contains("embedded, nats"), "{told}");
+    }
+    platform.apply(application(&asks("memory"))).await.unwrap();
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
