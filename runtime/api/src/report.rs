@@ -1,6 +1,7 @@
 //! What the platform answers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ferrule_model::component::{Capability, Description};
 use ferrule_model::conditions::Condition;
@@ -216,6 +217,18 @@ pub struct StreamStatus {
     pub alerts: Vec<Alert>,
     /// Lines of log that went over the rate.
     pub suppressed_log_lines: u64,
+    /// A source: what its records survive once they are settled: `fsync`, `os` or `memory`. Empty while it does not run.
+    pub durability: String,
+    /// A source: records that the log holds of it.
+    pub held_records: u64,
+    /// Their bytes of payload, key and headers.
+    pub held_bytes: u64,
+    /// Those of them that some pipeline is not done with.
+    pub unread_bytes: u64,
+    /// A source: records that the policy of its log dropped.
+    pub dropped: u64,
+    /// A source: records taken in and not settled. A sink: records in flight.
+    pub unsettled: u64,
     /// The conditions of the object.
     pub conditions: Vec<Condition>,
 }
@@ -252,6 +265,14 @@ pub struct PipelineStatus {
     pub dropped: u64,
     /// Attempts after the first.
     pub retried: u64,
+    /// Bytes that the sink has.
+    pub delivered_bytes: u64,
+    /// Records that went no further because their ids were seen before.
+    pub duplicates: u64,
+    /// Bytes of the records in the log that it has not taken yet.
+    pub lag_bytes: u64,
+    /// When the oldest of them was taken in, in milliseconds since 1970; none when there is none.
+    pub oldest_ms: Option<i64>,
     /// The rate of delivery now.
     pub records_per_second: f64,
     /// How often a function was opened again after a failure.
@@ -260,6 +281,31 @@ pub struct PipelineStatus {
     pub last_error: String,
     /// The conditions of the object.
     pub conditions: Vec<Condition>,
+}
+
+impl PipelineStatus {
+    /// For how long the oldest record has waited that the pipeline has not taken, at this time in milliseconds since 1970.
+    #[must_use]
+    pub fn behind(&self, now_ms: i64) -> Duration {
+        let waited = self.oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest));
+        Duration::from_millis(u64::try_from(waited).unwrap_or(0))
+    }
+}
+
+/// How the log as a whole is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LogStatus {
+    /// Why it takes nothing now; none when it does. It goes on by itself.
+    pub trouble: Option<String>,
+    /// What was found, and done about it, when it was opened: torn ends that were cut off, damage in the middle.
+    pub findings: Vec<String>,
+    /// Bytes on disk.
+    pub disk_bytes: u64,
+    /// How often it made sure that records survive the end of the machine.
+    pub syncs: u64,
+    /// Batches that were appended.
+    pub batches: u64,
 }
 
 /// How streams and pipelines are doing.
@@ -274,6 +320,8 @@ pub struct StatusReport {
     pub time_ms: i64,
     /// What concerns the server as a whole.
     pub alerts: Vec<Alert>,
+    /// The log that they share.
+    pub log: LogStatus,
 }
 
 /// A record as people see it.

@@ -1,6 +1,6 @@
 //! How objects and their states are shown: tables, and the words that several verbs share.
 
-use ferrule_api::report::{Action, AppliedObject, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::report::{Action, AppliedObject, LogStatus, PipelineStatus, StatusReport, StreamStatus};
 use ferrule_model::conditions::{Condition, Truth, types};
 use ferrule_model::{Diagnostic, Kind, Object, Ref};
 use serde::Serialize;
@@ -135,6 +135,9 @@ pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
         "RECORDS",
         "RECORDS/S",
         "BYTES/S",
+        "DURABILITY",
+        "HELD",
+        "DROPPED",
         "RESTARTS",
         "REFUSED",
         "LAST ERROR",
@@ -150,6 +153,9 @@ pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
             plain(s.records.to_string()),
             plain(short_number(s.records_per_second)),
             plain(short_number(s.bytes_per_second)),
+            plain(if s.durability.is_empty() { "-".to_owned() } else { s.durability.clone() }),
+            plain(if s.durability.is_empty() { "-".to_owned() } else { s.held_records.to_string() }),
+            (s.dropped.to_string(), if s.dropped > 0 { Tone::Bad } else { Tone::Plain }),
             plain(s.restarts.to_string()),
             (s.refusals.to_string(), if s.refusals > 0 { Tone::Bad } else { Tone::Plain }),
             plain(clipped(&s.last_error)),
@@ -159,15 +165,17 @@ pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
 }
 
 /// Pipelines as rows.
-pub(crate) fn pipelines_table(pipelines: &[PipelineStatus]) -> Table {
+pub(crate) fn pipelines_table(pipelines: &[PipelineStatus], now_ms: i64) -> Table {
     let mut table = Table::new([
         "PIPELINE",
         "STATE",
         "DELIVERED",
         "RECORDS/S",
         "LAG",
+        "BEHIND",
         "IN FLIGHT",
         "FILTERED",
+        "DUPLICATES",
         "DEAD",
         "DROPPED",
         "RETRIED",
@@ -182,8 +190,10 @@ pub(crate) fn pipelines_table(pipelines: &[PipelineStatus]) -> Table {
             plain(p.delivered.to_string()),
             plain(short_number(p.records_per_second)),
             plain(p.lag.to_string()),
+            plain(behind(p, now_ms)),
             plain(p.in_flight.to_string()),
             plain(p.filtered.to_string()),
+            plain(p.duplicates.to_string()),
             lost(p.dead_lettered),
             lost(p.dropped),
             plain(p.retried.to_string()),
@@ -193,9 +203,26 @@ pub(crate) fn pipelines_table(pipelines: &[PipelineStatus]) -> Table {
     table
 }
 
+/// How long the oldest record has waited that a pipeline has not taken.
+pub(crate) fn behind(pipeline: &PipelineStatus, now_ms: i64) -> String {
+    match pipeline.oldest_ms {
+        None => "-".to_owned(),
+        Some(_) => format!("{:.1} s", pipeline.behind(now_ms).as_secs_f64()),
+    }
+}
+
+/// What is wrong with the log, a line each; nothing when all is well.
+fn log_text(output: &Output, log: &LogStatus) -> String {
+    let trouble = log.trouble.iter().map(|trouble| {
+        output.tone(&format!("alert: the log takes nothing, and sources are held back: {trouble}"), Tone::Bad)
+    });
+    let findings = log.findings.iter().map(|found| output.tone(&format!("log: {found}"), Tone::Warn));
+    trouble.chain(findings).map(|line| format!("{line}\n")).collect()
+}
+
 /// Both tables, as `status` and `top` show them.
 pub(crate) fn status_text(output: &Output, report: &StatusReport) -> String {
-    let mut text = String::new();
+    let mut text = log_text(output, &report.log);
     if !report.streams.is_empty() {
         text.push_str(&output.render(&streams_table(&report.streams)));
     }
@@ -203,7 +230,7 @@ pub(crate) fn status_text(output: &Output, report: &StatusReport) -> String {
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(&output.render(&pipelines_table(&report.pipelines)));
+        text.push_str(&output.render(&pipelines_table(&report.pipelines, report.time_ms)));
     }
     text
 }

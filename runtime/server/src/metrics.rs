@@ -94,7 +94,7 @@ fn encode(number: Number, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> 
 }
 
 type OfStream = (&'static str, &'static str, fn(&StreamStatus) -> Option<Number>);
-type OfPipeline = (&'static str, &'static str, fn(&PipelineStatus) -> Number);
+type OfPipeline = (&'static str, &'static str, fn(&PipelineStatus, i64) -> Option<Number>);
 
 const STREAMS: &[OfStream] = &[
     ("ferrule_stream_up", "Whether the session is open (1) or not (0)", |s| Some(up(s.state == "running"))),
@@ -117,18 +117,48 @@ const STREAMS: &[OfStream] = &[
     ("ferrule_stream_log_lines_suppressed", "Lines of log over the rate, counted and not kept", |s| {
         Some(Number::Counter(s.suppressed_log_lines))
     }),
+    ("ferrule_stream_unsettled", "A source: records taken in and not settled; a sink: records in flight", |s| {
+        Some(gauge(s.unsettled))
+    }),
+    ("ferrule_stream_dropped", "Records that the policy of the stream's log dropped", |s| {
+        source(s, Number::Counter(s.dropped))
+    }),
+    ("ferrule_stream_log_records", "Records that the log holds of the stream", |s| source(s, gauge(s.held_records))),
+    ("ferrule_stream_log_bytes", "Bytes of payload, key and headers that the log holds of the stream", |s| {
+        source(s, gauge(s.held_bytes))
+    }),
+    ("ferrule_stream_log_unread_bytes", "Bytes of them that some pipeline is not done with", |s| {
+        source(s, gauge(s.unread_bytes))
+    }),
 ];
 
 const PIPELINES: &[OfPipeline] = &[
-    ("ferrule_pipeline_up", "Whether the pipeline runs (1) or not (0)", |p| up(p.state == "running")),
-    ("ferrule_pipeline_delivered", "Records that the sink has", |p| Number::Counter(p.delivered)),
-    ("ferrule_pipeline_filtered", "Records that a function dropped", |p| Number::Counter(p.filtered)),
-    ("ferrule_pipeline_dead_lettered", "Records given up and kept", |p| Number::Counter(p.dead_lettered)),
-    ("ferrule_pipeline_dropped", "Records given up and not kept", |p| Number::Counter(p.dropped)),
-    ("ferrule_pipeline_retried", "Attempts to deliver after the first", |p| Number::Counter(p.retried)),
-    ("ferrule_pipeline_restarts", "Functions opened again after a failure", |p| Number::Counter(p.restarts)),
-    ("ferrule_pipeline_lag", "Records in the log that the pipeline has not taken yet", |p| gauge(p.lag)),
-    ("ferrule_pipeline_in_flight", "Records taken and without outcome", |p| gauge(p.in_flight)),
+    ("ferrule_pipeline_up", "Whether the pipeline runs (1) or not (0)", |p, _| Some(up(p.state == "running"))),
+    ("ferrule_pipeline_delivered", "Records that the sink has", |p, _| Some(Number::Counter(p.delivered))),
+    ("ferrule_pipeline_delivered_bytes", "Bytes of payload, key and headers that the sink has", |p, _| {
+        Some(Number::Counter(p.delivered_bytes))
+    }),
+    ("ferrule_pipeline_filtered", "Records that a function dropped", |p, _| Some(Number::Counter(p.filtered))),
+    ("ferrule_pipeline_duplicates", "Records that went no further because their ids were seen before", |p, _| {
+        Some(Number::Counter(p.duplicates))
+    }),
+    ("ferrule_pipeline_dead_lettered", "Records given up and kept", |p, _| Some(Number::Counter(p.dead_lettered))),
+    ("ferrule_pipeline_dropped", "Records given up and not kept", |p, _| Some(Number::Counter(p.dropped))),
+    ("ferrule_pipeline_retried", "Attempts to deliver after the first", |p, _| Some(Number::Counter(p.retried))),
+    ("ferrule_pipeline_restarts", "Functions opened again after a failure", |p, _| Some(Number::Counter(p.restarts))),
+    ("ferrule_pipeline_lag", "Records in the log that the pipeline has not taken yet", |p, _| Some(gauge(p.lag))),
+    ("ferrule_pipeline_lag_bytes", "Bytes of the records that the pipeline has not taken yet", |p, _| {
+        Some(gauge(p.lag_bytes))
+    }),
+    ("ferrule_pipeline_lag_seconds", "How long the oldest of them has waited; 0 when there is none", |p, now| {
+        Some(Number::Gauge(p.behind(now).as_secs_f64()))
+    }),
+    (
+        "ferrule_pipeline_oldest_unprocessed_timestamp_seconds",
+        "When the oldest of them was taken in, in seconds since 1970; nothing when there is none",
+        |p, _| Some(Number::Gauge(seconds(p.oldest_ms?))),
+    ),
+    ("ferrule_pipeline_in_flight", "Records taken and without outcome", |p, _| Some(gauge(p.in_flight))),
 ];
 
 const SERVER: &[(&str, &str)] = &[
@@ -136,7 +166,17 @@ const SERVER: &[(&str, &str)] = &[
     ("ferrule_dead_letters", "Dead letters that are kept"),
     ("ferrule_dead_letter_bytes", "Bytes that they take on the disk"),
     ("ferrule_components", "Components that are registered"),
+    ("ferrule_log_up", "Whether the log takes records (1) or not (0); `ferrule status` says why not"),
+    ("ferrule_log_disk_bytes", "Bytes of the log on the disk"),
+    ("ferrule_log_syncs", "Times the log made sure that records survive the end of the machine"),
+    ("ferrule_log_batches", "Batches that were appended to the log"),
+    ("ferrule_log_findings", "Damage that was found in the log when it was opened; `ferrule status` says what"),
 ];
+
+/// What only a stream with a log has.
+fn source(stream: &StreamStatus, number: Number) -> Option<Number> {
+    (stream.direction == "ingress").then_some(number)
+}
 
 fn up(holds: bool) -> Number {
     gauge(u64::from(holds))
@@ -147,6 +187,11 @@ fn gauge(value: u64) -> Number {
     Number::Gauge(value as f64)
 }
 
+#[allow(clippy::cast_precision_loss, reason = "milliseconds since 1970 are far below 2^53")]
+fn seconds(milliseconds: i64) -> f64 {
+    milliseconds as f64 / 1e3
+}
+
 fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers) -> Vec<Family> {
     let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let values = [
@@ -154,6 +199,11 @@ fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers
         (Vec::new(), gauge(server.dead_letters)),
         (Vec::new(), gauge(server.dead_letter_bytes)),
         (Vec::new(), gauge(server.components)),
+        (Vec::new(), up(report.log.trouble.is_none())),
+        (Vec::new(), gauge(report.log.disk_bytes)),
+        (Vec::new(), Number::Counter(report.log.syncs)),
+        (Vec::new(), Number::Counter(report.log.batches)),
+        (Vec::new(), gauge(report.log.findings.len() as u64)),
     ];
     let mut all: Vec<Family> = SERVER
         .iter()
@@ -173,9 +223,9 @@ fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers
         all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
     }
     for (name, help, number) in PIPELINES {
-        let samples = report.pipelines.iter().map(|pipeline| {
+        let samples = report.pipelines.iter().filter_map(|pipeline| {
             let labels = vec![label("namespace", &pipeline.namespace), label("pipeline", &pipeline.name)];
-            (labels, number(pipeline))
+            Some((labels, number(pipeline, report.time_ms)?))
         });
         all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
     }
@@ -207,6 +257,8 @@ fn of_guests(guests: &[GuestNumber]) -> Vec<Family> {
 
 #[cfg(test)]
 mod tests {
+    use ferrule_api::report::LogStatus;
+
     use super::*;
 
     fn report() -> StatusReport {
@@ -219,8 +271,20 @@ mod tests {
             records: 7,
             ..StreamStatus::default()
         };
-        let pipeline = PipelineStatus { name: "p".to_owned(), lag: 3, delivered: 4, ..PipelineStatus::default() };
-        StatusReport { streams: vec![stream], pipelines: vec![pipeline], ..StatusReport::default() }
+        let pipeline = PipelineStatus {
+            name: "p".to_owned(),
+            lag: 3,
+            delivered: 4,
+            oldest_ms: Some(4_000),
+            ..PipelineStatus::default()
+        };
+        StatusReport {
+            streams: vec![stream],
+            pipelines: vec![pipeline],
+            time_ms: 5_500,
+            log: LogStatus { syncs: 8, ..LogStatus::default() },
+            ..StatusReport::default()
+        }
     }
 
     #[test]
@@ -246,6 +310,10 @@ mod tests {
             r#"ferrule_guest_messages_value{guest="hall/in",topic="a\nb"} 2.0"#,
             r#"ferrule_guest_lag{guest="hall/in",topic="a\nb"} 0.5"#,
             "ferrule_dead_letters 2.0",
+            "ferrule_log_up 1.0",
+            "ferrule_log_syncs_total 8",
+            r#"ferrule_pipeline_lag_seconds{namespace="",pipeline="p"} 1.5"#,
+            r#"ferrule_pipeline_oldest_unprocessed_timestamp_seconds{namespace="",pipeline="p"} 4.0"#,
             "# TYPE ferrule_stream_records counter",
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
@@ -265,6 +333,23 @@ mod tests {
                 "docs/metrics.md does not explain {entry} as the page does: {}",
                 family.help
             );
+        }
+    }
+
+    #[test]
+    fn nothing_is_documented_that_is_not_there() {
+        let all = families(&report(), &[], ServerNumbers::default());
+        let exported = |name: &str| {
+            all.iter().any(|family| {
+                let counts = matches!(family.samples[0].1, Number::Counter(_));
+                name == format!("{}{}", family.name, if counts { "_total" } else { "" })
+            })
+        };
+        let page = include_str!("../../../docs/metrics.md");
+        let names: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        assert_eq!(names.len(), all.len());
+        for name in names {
+            assert!(exported(name), "docs/metrics.md lists {name}");
         }
     }
 }

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ferrule_api::report::{Alert, LogLine, PipelineStatus, Record, StatusReport, StreamStatus, Tailed, TrialStep};
+use ferrule_api::report::{
+    Alert, LogLine, LogStatus, PipelineStatus, Record, StatusReport, StreamStatus, Tailed, TrialStep,
+};
 use ferrule_api::request::{LogQuery, StatusQuery, Tail, Trial};
 use ferrule_api::{Error, Reports};
+use ferrule_control::durability_word;
 use ferrule_flow::{
     FlowError, FlowSnapshot, GuestSnapshot, LogFeed, PipelineSnapshot, StreamSnapshot, TailRecord, TailTarget,
 };
 use ferrule_host::{Level, Severity};
+use ferrule_model::component::Direction;
 use ferrule_model::connector::{InstanceSpec, PipelineSpec, StreamSpec};
 use ferrule_model::record::{Batch, BatchBuilder, BatchError, Headers, HeadersRef, NO_TIMESTAMP, RecordRef};
 use ferrule_model::{Code, Diagnostic, Kind, Object, Uid};
@@ -61,11 +65,29 @@ pub(crate) async fn status(inner: &Inner, query: &StatusQuery) -> Result<StatusR
         }
     }
     let running = inner.flow.snapshot();
-    let alerts = inner.dead_letters.alerts();
-    let mut report = StatusReport { time_ms: millis(SystemTime::now()), alerts, ..StatusReport::default() };
+    let mut report = StatusReport {
+        time_ms: millis(SystemTime::now()),
+        log: LogStatus {
+            trouble: running.log.trouble.clone(),
+            findings: running.log.findings.clone(),
+            disk_bytes: running.log.disk_bytes,
+            syncs: running.log.syncs,
+            batches: running.log.batches,
+        },
+        alerts: inner.dead_letters.alerts(),
+        ..StatusReport::default()
+    };
     for object in objects {
         if object.kind == Kind::Stream {
-            report.streams.push(stream_status(&world, &object, running.streams.get(object.uid())));
+            let mut status = stream_status(&world, &object, running.streams.get(object.uid()));
+            // What is only in memory needs no disk.
+            if let Some(trouble) =
+                running.log.trouble.as_ref().filter(|_| matches!(&*status.durability, "fsync" | "os"))
+            {
+                let message = format!("the log takes nothing: {trouble}");
+                status.alerts.push(Alert { severity: "critical".to_owned(), name: "log".to_owned(), message });
+            }
+            report.streams.push(status);
         } else {
             report.pipelines.push(pipeline_status(&world, &object, running.pipelines.get(object.uid())));
         }
@@ -137,6 +159,14 @@ fn stream_status(world: &World, object: &Object, running: Option<&StreamSnapshot
     status.replayable = running.replayable;
     status.memory_bytes = guest.memory_bytes;
     status.suppressed_log_lines = guest.suppressed_log_lines;
+    status.unsettled = running.unsettled;
+    if running.direction == Direction::Ingress {
+        status.durability = durability_word(running.durability).to_owned();
+        status.held_records = running.usage.next_offset - running.usage.first_offset;
+        status.held_bytes = running.usage.bytes;
+        status.unread_bytes = running.usage.unread_bytes;
+        status.dropped = running.usage.dropped;
+    }
     status.alerts = guest
         .alerts
         .iter()
@@ -191,6 +221,10 @@ fn pipeline_status(world: &World, object: &Object, running: Option<&PipelineSnap
     status.dead_lettered = running.dead;
     status.dropped = running.dropped;
     status.retried = running.retried;
+    status.delivered_bytes = running.delivered_bytes;
+    status.duplicates = running.duplicates;
+    status.lag_bytes = running.lag_bytes;
+    status.oldest_ms = running.oldest_ms;
     status.records_per_second = running.records_per_second;
     status.restarts = running.restarts;
     status.last_error = running.last_error.clone().unwrap_or_default();

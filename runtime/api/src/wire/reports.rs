@@ -8,8 +8,8 @@ use super::{diagnostics_in, diagnostics_out, json, kind, malformed, some, to_jso
 use crate::error::Error;
 use crate::proto;
 use crate::report::{
-    Action, Alert, Applied, AppliedObject, ComponentFacts, Difference, Differences, LogLine, PipelineStatus, Record,
-    Registered, StatusReport, StoredObject, StreamStatus, Tailed, TrialStep, VersionReport,
+    Action, Alert, Applied, AppliedObject, ComponentFacts, Difference, Differences, LogLine, LogStatus,
+    PipelineStatus, Record, Registered, StatusReport, StoredObject, StreamStatus, Tailed, TrialStep, VersionReport,
 };
 
 impl From<VersionReport> for proto::VersionResponse {
@@ -248,16 +248,32 @@ impl From<StatusReport> for proto::StatusResponse {
             pipelines: r.pipelines.into_iter().map(pipeline_out).collect(),
             time_ms: r.time_ms,
             alerts: r.alerts.into_iter().map(alert_out).collect(),
+            log: Some(proto::LogStatus {
+                trouble: r.log.trouble,
+                findings: r.log.findings,
+                disk_bytes: r.log.disk_bytes,
+                syncs: r.log.syncs,
+                batches: r.log.batches,
+            }),
         }
     }
 }
 
 pub(crate) fn status_in(r: proto::StatusResponse) -> Result<StatusReport, Error> {
+    // A server of a release before says nothing of its log.
+    let log = r.log.unwrap_or_default();
     Ok(StatusReport {
         streams: r.streams.into_iter().map(stream_in).collect::<Result<_, _>>()?,
         pipelines: r.pipelines.into_iter().map(pipeline_in).collect::<Result<_, _>>()?,
         time_ms: r.time_ms,
         alerts: r.alerts.into_iter().map(alert_in).collect(),
+        log: LogStatus {
+            trouble: log.trouble,
+            findings: log.findings,
+            disk_bytes: log.disk_bytes,
+            syncs: log.syncs,
+            batches: log.batches,
+        },
     })
 }
 
@@ -293,6 +309,12 @@ fn stream_out(s: StreamStatus) -> proto::StreamStatus {
         memory_bytes: s.memory_bytes,
         alerts: s.alerts.into_iter().map(alert_out).collect(),
         suppressed_log_lines: s.suppressed_log_lines,
+        durability: s.durability,
+        held_records: s.held_records,
+        held_bytes: s.held_bytes,
+        unread_bytes: s.unread_bytes,
+        dropped: s.dropped,
+        unsettled: s.unsettled,
         conditions: conditions_out(&s.conditions),
     }
 }
@@ -321,6 +343,12 @@ fn stream_in(s: proto::StreamStatus) -> Result<StreamStatus, Error> {
         memory_bytes: s.memory_bytes,
         alerts: s.alerts.into_iter().map(alert_in).collect(),
         suppressed_log_lines: s.suppressed_log_lines,
+        durability: s.durability,
+        held_records: s.held_records,
+        held_bytes: s.held_bytes,
+        unread_bytes: s.unread_bytes,
+        dropped: s.dropped,
+        unsettled: s.unsettled,
         conditions: conditions_in(s.conditions)?,
     })
 }
@@ -344,6 +372,10 @@ fn pipeline_out(p: PipelineStatus) -> proto::PipelineStatus {
         records_per_second: p.records_per_second,
         restarts: p.restarts,
         last_error: p.last_error,
+        delivered_bytes: p.delivered_bytes,
+        duplicates: p.duplicates,
+        lag_bytes: p.lag_bytes,
+        oldest_ms: p.oldest_ms,
         conditions: conditions_out(&p.conditions),
     }
 }
@@ -367,6 +399,10 @@ fn pipeline_in(p: proto::PipelineStatus) -> Result<PipelineStatus, Error> {
         records_per_second: p.records_per_second,
         restarts: p.restarts,
         last_error: p.last_error,
+        delivered_bytes: p.delivered_bytes,
+        duplicates: p.duplicates,
+        lag_bytes: p.lag_bytes,
+        oldest_ms: p.oldest_ms,
         conditions: conditions_in(p.conditions)?,
     })
 }

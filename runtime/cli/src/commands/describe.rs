@@ -144,7 +144,7 @@ impl Facts {
             stream_text(&mut text, stream);
         }
         if let Some(pipeline) = self.status.pipelines.first() {
-            pipeline_text(&mut text, pipeline);
+            pipeline_text(&mut text, pipeline, self.status.time_ms);
         }
         head(&mut text, "Conditions");
         let conditions = &self.object.status.conditions;
@@ -222,29 +222,45 @@ fn stream_text(text: &mut String, s: &StreamStatus) {
         Some(false) => field(text, "Replayable", "no: what is in flight is lost if the process dies"),
         None => {}
     }
+    if !s.durability.is_empty() {
+        let survives = match s.durability.as_str() {
+            "fsync" => "fsync: what is accepted survives the end of the machine",
+            "os" => "os: what is accepted survives the end of the process",
+            _ => "memory: what is accepted and not delivered is gone with the process",
+        };
+        field(text, "Durability", survives);
+        let held = format!(
+            "{} records ({} bytes) held, {} bytes of them unread; {} dropped; {} not settled",
+            s.held_records, s.held_bytes, s.unread_bytes, s.dropped, s.unsettled
+        );
+        field(text, "Log", &held);
+    }
     field(text, "Refusals", &s.refusals.to_string());
     if !s.last_refusal.is_empty() {
         field(text, "Last refusal", &s.last_refusal);
     }
     field(text, "Last error", if s.last_error.is_empty() { "none" } else { &s.last_error });
     if s.suppressed_log_lines > 0 {
-        field(text, "Log", &format!("{} lines over the rate were not kept", s.suppressed_log_lines));
+        field(text, "Log lines", &format!("{} lines over the rate were not kept", s.suppressed_log_lines));
     }
     for alert in &s.alerts {
         field(text, "Alert", &format!("{} {}: {}", alert.severity, alert.name, alert.message));
     }
 }
 
-fn pipeline_text(text: &mut String, p: &PipelineStatus) {
+fn pipeline_text(text: &mut String, p: &PipelineStatus, now_ms: i64) {
     field(text, "State", &p.state);
     let path: Vec<&str> =
         [p.source.as_str()].into_iter().chain(p.steps.iter().map(String::as_str)).chain([p.sink.as_str()]).collect();
     field(text, "Path", &path.join(" -> "));
     field(text, "Throughput", &format!("{} records/s", short_number(p.records_per_second)));
-    field(text, "Lag", &format!("{} records; {} in flight", p.lag, p.in_flight));
+    field(text, "Lag", &format!("{} records ({} bytes); {} in flight", p.lag, p.lag_bytes, p.in_flight));
+    if p.oldest_ms.is_some() {
+        field(text, "Behind", &format!("the oldest of them has waited {}", views::behind(p, now_ms)));
+    }
     let counts = format!(
-        "{} delivered, {} filtered, {} dead letters, {} dropped, {} retried",
-        p.delivered, p.filtered, p.dead_lettered, p.dropped, p.retried
+        "{} delivered, {} filtered, {} duplicates, {} dead letters, {} dropped, {} retried",
+        p.delivered, p.filtered, p.duplicates, p.dead_lettered, p.dropped, p.retried
     );
     field(text, "Records", &counts);
     field(text, "Restarts", &p.restarts.to_string());
