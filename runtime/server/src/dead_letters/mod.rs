@@ -88,7 +88,6 @@ struct State {
 #[derive(Debug)]
 struct Claim {
     identity: Identity,
-    attempts: u32,
     charge: u64,
 }
 
@@ -177,21 +176,14 @@ impl DeadLetterStore {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds letters. One that was being replayed is replaced when it comes again; its attempts add up. After an error none of
-    /// them counts.
-    pub(crate) fn append(&self, mut letters: Vec<DeadLetter>) -> Result<(), StoreFailure> {
+    /// Adds letters. One that was being replayed is replaced when it comes again. After an error none of them counts.
+    pub(crate) fn append(&self, letters: Vec<DeadLetter>) -> Result<(), StoreFailure> {
         let mut state = self.state();
         let mut replaced = BTreeSet::new();
         if !state.replaying.is_empty() {
-            let claims: HashMap<Identity, (u64, u32)> =
-                state.replaying.iter().map(|(number, claim)| (claim.identity, (*number, claim.attempts))).collect();
-            for letter in &mut letters {
-                if let Some((number, attempts)) = claims.get(&Identity::of(letter))
-                    && replaced.insert(*number)
-                {
-                    letter.attempts = letter.attempts.saturating_add(*attempts);
-                }
-            }
+            let claims: HashMap<Identity, u64> =
+                state.replaying.iter().map(|(number, claim)| (claim.identity, *number)).collect();
+            replaced.extend(letters.iter().filter_map(|letter| claims.get(&Identity::of(letter))));
         }
         // What is being replayed is removed or replaced soon; were it to count, a full store could never be emptied so. What
         // comes together is stored together: it may go over the bound, or it might never fit.
@@ -259,7 +251,7 @@ impl DeadLetterStore {
             match segment.read(entry) {
                 Ok(letter) => {
                     let charge = charge(u64::from(entry.length));
-                    let claim = Claim { identity: Identity::of(&letter), attempts: letter.attempts, charge };
+                    let claim = Claim { identity: Identity::of(&letter), charge };
                     state.replaying.insert(*number, claim);
                     claimed.letters.push((*number, letter));
                 }

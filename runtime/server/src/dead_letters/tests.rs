@@ -287,7 +287,7 @@ fn a_letter_that_is_replayed_belongs_to_one_replay_and_is_replaced_when_it_comes
     drop(second);
     assert_eq!(store.remove(&[3]).unwrap(), (1, vec![]));
 
-    let again = DeadLetter { attempts: 1, time_ms: 9, reason: "still not".into(), ..letter("0") };
+    let again = DeadLetter { attempts: 4, time_ms: 9, reason: "still not".into(), ..letter("0") };
     store.append(vec![again]).unwrap();
     assert_eq!(numbers(&store), [2, 4]);
     let replaced = store.read(4).unwrap().unwrap();
