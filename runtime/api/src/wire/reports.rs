@@ -8,8 +8,8 @@ use super::{diagnostics_in, diagnostics_out, json, kind, malformed, some, to_jso
 use crate::error::Error;
 use crate::proto;
 use crate::report::{
-    Action, Alert, Applied, AppliedObject, ComponentFacts, Difference, Differences, LogLine, LogStatus,
-    PipelineStatus, Record, Registered, StatusReport, StoredObject, StreamStatus, Tailed, TrialStep, VersionReport,
+    Action, Alert, Applied, AppliedObject, ComponentFacts, Difference, Differences, LogLine, LogStatus, PipelineStatus,
+    Record, Registered, StatusReport, StoredObject, StreamStatus, Tailed, TrialStep, VersionReport,
 };
 
 impl From<VersionReport> for proto::VersionResponse {
