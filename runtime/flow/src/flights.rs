@@ -62,7 +62,7 @@ impl Flights {
         let count = records.count;
         self.next_token += u64::from(count);
         self.open += count as usize;
-        self.flights.push_back(Flight { first_token, origin, ids, records, open: vec![0..count] });
+        self.flights.push_back(Flight { first_token, origin, ids, records, open: std::iter::once(0..count).collect() });
     }
 
     /// Neighbouring tokens were answered. Says which records these are, and how many of the tokens name none without answer.
@@ -169,7 +169,7 @@ mod tests {
         let origin = Arc::new(Origin { reply, sink: 0 });
         let mut flights = Flights::default();
         flights.begin(origin.clone(), vec![10..12, 20..22], Batch::of(["a", "bb", "ccc", "dddd"]).unwrap());
-        flights.begin(origin.clone(), vec![30..31], Batch::of(["e"]).unwrap());
+        flights.begin(origin.clone(), std::iter::once(30..31).collect(), Batch::of(["e"]).unwrap());
         (flights, origin)
     }
 
