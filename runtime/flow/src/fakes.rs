@@ -1,7 +1,7 @@
 //! Scripted guests and a small harness, so that the flow is tested without WebAssembly.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub(crate) struct World {
     /// A source: what was given and not settled, by token; given again to the next session.
     pub(crate) unsettled: Mutex<VecDeque<(u64, (String, String))>>,
     pub(crate) settled: AtomicU64,
+    /// A source: its records have the payload as their upstream id.
+    pub(crate) named: AtomicBool,
     /// A source: what it hands over, a little late, when it is asked to return.
     pub(crate) parting: Mutex<Option<(String, String)>>,
     /// A sink: what it has.
@@ -212,7 +214,9 @@ impl Guest for FakeGuest {
                 {
                     self.next_token += 1;
                     let token = Some(self.next_token);
-                    let record = RecordRef { key: key.as_bytes(), token, ..RecordRef::of(payload.as_bytes()) };
+                    let upstream_id = if self.world.named.load(SeqCst) { payload.as_bytes() } else { &[] };
+                    let record =
+                        RecordRef { key: key.as_bytes(), token, upstream_id, ..RecordRef::of(payload.as_bytes()) };
                     builder.push(&record).unwrap();
                     unsettled.push_back((self.next_token, (key, payload)));
                 }

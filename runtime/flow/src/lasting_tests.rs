@@ -7,7 +7,7 @@ use std::time::Duration;
 use ferrule_model::record::{CHANGED_PAYLOAD, Column, Rejection, Transformed};
 
 use crate::fakes::{Harness, World, numbers};
-use crate::{FlowError, Replayed, RewindTo};
+use crate::{FlowError, FlowSnapshot, Replayed, RewindTo};
 
 fn delivered(harness: &Harness) -> Vec<usize> {
     harness.sink.delivered().iter().map(|text| text.parse().unwrap()).collect()
@@ -42,7 +42,7 @@ async fn a_pipeline_goes_on_where_it_was() {
     harness.start().await;
     harness.publish_range(100..150);
     harness.until_settled(50).await;
-    harness.flow.stop(Duration::ZERO).await.unwrap();
+    harness.flow.stop(Duration::from_secs(10)).await.unwrap();
     drop(harness);
     let harness = Harness::on_disk(World::default(), folder.path());
     harness.start().await;
@@ -160,4 +160,61 @@ async fn a_step_in_lanes_keeps_the_order_of_each_key() {
         assert!(of_key.is_sorted(), "{key}");
     }
     assert_eq!(world.opened.load(SeqCst), 3);
+}
+
+#[tokio::test]
+async fn what_comes_twice_goes_through_once_and_over_a_restart_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let publish = |harness: &Harness, payloads: &[&str]| {
+        harness.source.publish(payloads.iter().map(|payload| ("k".to_owned(), (*payload).to_owned())));
+    };
+    {
+        let mut harness = Harness::on_disk(World::default(), folder.path());
+        harness.source.named.store(true, SeqCst);
+        harness.start().await;
+        publish(&harness, &["1", "1"]);
+        harness.until("both", |_| harness.sink.delivered().len() == 2).await;
+        harness.plan.pipelines[0].deduplicate = Some(Duration::from_secs(600));
+        harness.apply().await;
+        publish(&harness, &["2", "3", "2", "1"]);
+        harness.until("duplicates", |flow| flow.pipelines.values().all(|pipeline| pipeline.duplicates == 2)).await;
+        harness.until("delivered", |_| delivered(&harness) == [1, 1, 2, 3]).await;
+        harness.flow.stop(Duration::from_secs(10)).await.unwrap();
+    }
+    let mut harness = Harness::on_disk(World::default(), folder.path());
+    harness.source.named.store(true, SeqCst);
+    harness.plan.pipelines[0].deduplicate = Some(Duration::from_secs(600));
+    harness.start().await;
+    publish(&harness, &["3", "4"]);
+    harness.until("the rest", |_| delivered(&harness) == [4]).await;
+    assert_eq!(harness.pipeline().duplicates, 1);
+}
+
+#[tokio::test]
+async fn a_stopped_sink_leaves_to_the_log_what_is_over_the_window() {
+    const RECORD: usize = 1_000;
+    const WINDOW: u64 = 64_000;
+    let folder = tempfile::tempdir().unwrap();
+    let mut harness = Harness::on_disk(World::default(), folder.path());
+    *harness.sink.stuck.lock().unwrap() = true;
+    let pipeline = &mut harness.plan.pipelines[0];
+    (pipeline.batch.window_bytes, pipeline.batch.records) = (WINDOW, 10);
+    harness.start().await;
+    let count = 100 * WINDOW as usize / RECORD;
+    harness.source.publish((0..count).map(|number| (String::new(), format!("{number:0RECORD$}"))));
+    harness.until_settled(count as u64).await;
+    harness
+        .until("the window is full", |flow| {
+            flow.pipelines.values().all(|pipeline| pipeline.in_flight * RECORD as u64 >= WINDOW)
+        })
+        .await;
+    let pipeline = harness.pipeline();
+    let most = WINDOW / RECORD as u64 + 10;
+    assert!(pipeline.in_flight <= most, "{} records in hand, and {most} are allowed", pipeline.in_flight);
+    let rest =
+        |flow: &FlowSnapshot| flow.pipelines.values().all(|pipeline| pipeline.lag + pipeline.in_flight == count as u64);
+    harness.until("the log has the rest, and its lag is known although nothing moves", rest).await;
+    *harness.sink.stuck.lock().unwrap() = false;
+    harness.sink.changed.notify_waiters();
+    harness.until("all", |flow| flow.pipelines.values().all(|pipeline| pipeline.delivered == count as u64)).await;
 }

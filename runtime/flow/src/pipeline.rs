@@ -40,6 +40,9 @@ const TURN: Duration = Duration::from_secs(2);
 /// Bytes that are read at a time to learn which ids were seen.
 const LOOK_BACK_BYTES: u64 = 4 << 20;
 
+/// How often a pipeline that reads nothing looks at what has come meanwhile, so that its lag is known.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// What a pipeline is to do now. Level-based: only the last order counts.
 #[derive(Clone, Debug)]
 pub(crate) struct PipelineOrder {
@@ -350,6 +353,7 @@ impl Pipeline {
             request = self.requests.recv() => Event::Request(request),
             () = any_changed(&mut self.sinks) => Event::Wake,
             () = sleep_until(wake.map(|wake| self.begun + wake)) => Event::Wake,
+            () = tokio::time::sleep(LOOK), if !readable => Event::Wake,
         }
     }
 

@@ -275,6 +275,7 @@ impl PipelinePlan {
             && self.sink == other.sink
             && self.routes == other.routes
             && self.sampling == other.sampling
+            && self.deduplicate == other.deduplicate
     }
 }
 
