@@ -1,0 +1,148 @@
+//! The side of a pipeline that reads: where it begins in a stream's log, what of it is done, and which ids it has seen.
+
+use std::future::{Future, poll_fn};
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ferrule_model::ids::Uid;
+use ferrule_model::record::{Column, RecordId};
+use ferrule_transport::{Cursor, Entries, Log, LogError, LogReader, ReaderId, StartAt};
+
+use crate::acks::{Acks, Slot};
+use crate::error::FlowError;
+use crate::plan::{PipelinePlan, Start};
+use crate::progress::Progress;
+use crate::replay::RewindTo;
+use crate::seen::{Seen, Sight};
+use crate::shared::now_ms;
+
+/// Bytes that are read at a time to learn which ids were seen.
+const LOOK_BACK_BYTES: u64 = 4 << 20;
+
+/// A stream that the pipeline reads: its tracker, the reader of its log, and what is done.
+pub(super) struct SourceSide {
+    pub(super) uid: Uid,
+    pub(super) acks: Arc<Acks>,
+    pub(super) slot: Slot,
+    pub(super) reader: Box<dyn LogReader>,
+    pub(super) progress: Progress,
+    /// Ids that were seen, if the pipeline looks at them.
+    seen: Option<Seen>,
+    /// The offset that draining ends at.
+    pub(super) until: Option<u64>,
+    /// The log has closed it.
+    pub(super) closed: bool,
+}
+
+impl SourceSide {
+    /// The rows whose ids were seen before, in order; they are done, or will be with the first of their id.
+    pub(super) fn look(&mut self, upstream_ids: &Column, first_offset: u64, appended_ms: i64) -> Vec<u32> {
+        let Some(seen) = &mut self.seen else { return Vec::new() };
+        let mut duplicates = Vec::new();
+        for (row, offset) in (0..upstream_ids.len()).zip(first_offset..) {
+            let upstream = upstream_ids.get(row);
+            if upstream.is_empty() {
+                continue;
+            }
+            match seen.look(RecordId::of_upstream(&self.uid, upstream), offset, appended_ms) {
+                Sight::First => continue,
+                Sight::Again => {}
+                Sight::Tied => self.progress.add(offset),
+            }
+            duplicates.push(row as u32);
+        }
+        duplicates
+    }
+
+    /// Records that became done since the last call, and what is done with them.
+    pub(super) fn take_completed(&mut self) -> Vec<Range<u64>> {
+        let mut completed = self.progress.take_completed_ranges();
+        if let Some(seen) = &mut self.seen {
+            let mut looked = 0;
+            while let Some(range) = completed.get(looked).cloned() {
+                for tied in range.flat_map(|offset| seen.done(offset)) {
+                    self.progress.done(tied);
+                }
+                looked += 1;
+                completed.extend(self.progress.take_completed_ranges());
+            }
+        }
+        completed
+    }
+}
+
+/// Reads a stream from where the pipeline was when it last read it, or from somewhere else.
+pub(super) async fn attach(
+    log: &Arc<dyn Log>,
+    plan: &PipelinePlan,
+    uid: &Uid,
+    acks: &Arc<Acks>,
+    rewind: Option<RewindTo>,
+) -> Result<SourceSide, FlowError> {
+    let slot = acks.attach(&plan.uid)?;
+    let name = plan.uid.to_string();
+    let (id, start) = match (rewind, plan.start) {
+        (Some(RewindTo::Beginning), _) => (ReaderId::Rewound(name), StartAt::Oldest),
+        (Some(RewindTo::Time(time)), _) => (ReaderId::Rewound(name), StartAt::Time(time)),
+        (Some(RewindTo::Offset(low)), _) => {
+            (ReaderId::Rewound(name), StartAt::Cursor(Cursor { low, done: Vec::new() }))
+        }
+        (None, Start::Latest) => (ReaderId::Named(name), StartAt::Latest),
+        (None, Start::Beginning) => (ReaderId::Named(name), StartAt::Oldest),
+    };
+    let reader = log.reader(uid, id, start).await?;
+    let start = reader.position();
+    acks.started(slot, start);
+    let seen = match plan.deduplicate {
+        Some(window) => Some(look_back(log, uid, window, start).await?),
+        None => None,
+    };
+    let progress = Progress::starting_at(start);
+    Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, seen, until: None, closed: false })
+}
+
+/// The ids of the records before `start` that are within the window, as far as the log still has them.
+async fn look_back(log: &Arc<dyn Log>, uid: &Uid, window: Duration, start: u64) -> Result<Seen, FlowError> {
+    let mut seen = Seen::new(window);
+    let since = seen.since(now_ms());
+    let mut reader = log.reader(uid, ReaderId::Passing, StartAt::Time(since)).await?;
+    while reader.position() < start && reader.lag().records > 0 {
+        let entries = reader.next(u32::MAX, LOOK_BACK_BYTES).await?;
+        let ids = &entries.records.upstream_ids;
+        for (row, offset) in (0..ids.len()).zip(entries.first_offset..) {
+            let upstream = ids.get(row);
+            if offset < start && !upstream.is_empty() {
+                seen.done_before(RecordId::of_upstream(uid, upstream), entries.appended_ms);
+            }
+        }
+    }
+    Ok(seen)
+}
+
+type Reading<'a> = Pin<Box<dyn Future<Output = Result<Entries, LogError>> + Send + 'a>>;
+
+/// The next records of whichever source has some. A dropped call has read nothing.
+pub(super) async fn next_entries(
+    sources: &mut [SourceSide],
+    max_records: u32,
+    max_bytes: u64,
+) -> (usize, Result<Entries, LogError>) {
+    let mut readings: Vec<(usize, Reading<'_>)> = sources
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, side)| !side.closed && side.until.is_none_or(|until| side.reader.position() < until))
+        .map(|(index, side)| (index, side.reader.next(max_records, max_bytes)))
+        .collect();
+    poll_fn(|context| {
+        for (index, reading) in &mut readings {
+            if let Poll::Ready(entries) = reading.as_mut().poll(context) {
+                return Poll::Ready((*index, entries));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
