@@ -66,6 +66,7 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
 const PLACES: &[(&str, &[&str], &str)] = &[
     ("wasmtime", &["ferrule-host"], "only the host names wasmtime"),
     ("redb", &["ferrule-store"], "only a backend of the store names its engine"),
+    ("async-nats", &["ferrule-transport"], "only a backend under transport names its broker"),
     ("tonic", &["ferrule-api", "ferrule-server"], "only the surface, and the server that wires it, name gRPC types"),
     (
         "axum",

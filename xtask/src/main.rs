@@ -23,7 +23,7 @@ cargo xtask COMMAND
                                kill -9 the runtime at random moments and prove that nothing is lost; --help tells more
   lint                         formatting, clippy, rustdoc, licences and bans
   interop                      build the scaffold and a guest with cargo-component; register and run what it built
-  setup                        only install what is missing (wasm targets; Mosquitto where the machine lets us)
+  setup                        only install what is missing (wasm targets; Mosquitto and nats-server where the machine lets us)
 ";
 
 fn main() -> Result<()> {
@@ -49,6 +49,7 @@ fn main() -> Result<()> {
         "setup" => {
             tools::wasm_targets()?;
             tools::mosquitto();
+            tools::nats_server();
             Ok(())
         }
         "help" | "--help" | "-h" | "" => {

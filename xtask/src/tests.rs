@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn all(filter: &[String]) -> Result<()> {
     tools::wasm_targets()?;
     tools::mosquitto();
+    tools::nats_server();
     guests::build()?;
     // The suites start these programs.
     process::cargo(["build", "--package", "ferrule-cli", "--package", "ferrule-demo"])?;

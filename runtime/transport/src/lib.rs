@@ -8,6 +8,7 @@ pub mod conformance;
 mod embedded;
 mod log;
 mod memory;
+pub mod nats;
 
 pub use embedded::{Clock, EmbeddedLog, OpenError, Options as EmbeddedOptions};
 pub use log::{
@@ -15,3 +16,4 @@ pub use log::{
     ReaderId, Retention, StartAt, StreamOptions, Usage, WhenFull,
 };
 pub use memory::MemoryLog;
+pub use nats::NatsLog;

@@ -1,5 +1,5 @@
 //! The body of a batch frame: the position of the source and the columns in the layout of the contract, so that reading slices
-//! the bytes and rebuilds nothing record by record.
+//! the bytes and rebuilds nothing record by record. The log at NATS writes the same.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const TOKENS: u16 = 1 << 6;
 const ATTEMPTS: u16 = 1 << 7;
 
 /// Whether a batch can be stored: its columns hold together, and a frame can count its bytes.
-pub(super) fn check(batch: &Batch) -> Result<(), BatchError> {
+pub(crate) fn check(batch: &Batch) -> Result<(), BatchError> {
     let rows = batch.len();
     let names = ["payload", "key", "headers", "upstream-ids", "record-ids"];
     let mut bytes = rows * 20;
@@ -50,8 +50,17 @@ fn put_column(out: &mut Vec<u8>, column: &Column) {
     out.extend_from_slice(&column.bytes);
 }
 
+/// How many bytes [`encode`] appends without a position.
+pub(crate) fn encoded_len(batch: &Batch) -> usize {
+    let columns = columns(batch).into_iter().chain(batch.extra.iter().map(|(_, column)| column));
+    17 + columns.map(|column| column.bytes.len() + 4 * column.len()).sum::<usize>()
+        + 4 * batch.extra.len()
+        + 8 * (batch.timestamps.len() + batch.tokens.len())
+        + 4 * batch.attempts.len()
+}
+
 /// Appends the body.
-pub(super) fn encode(out: &mut Vec<u8>, batch: &Batch, position: Option<&[u8]>) {
+pub(crate) fn encode(out: &mut Vec<u8>, batch: &Batch, position: Option<&[u8]>) {
     put_u64(out, batch.size() as u64);
     put_optional(out, position);
     let mut mask = 0;
@@ -81,7 +90,7 @@ pub(super) fn encode(out: &mut Vec<u8>, batch: &Batch, position: Option<&[u8]>) 
 }
 
 /// What comes before the columns: bytes of payload, key and headers, and the position.
-pub(super) fn decode_head(body: &[u8]) -> Option<(u64, Option<Vec<u8>>)> {
+pub(crate) fn decode_head(body: &[u8]) -> Option<(u64, Option<Vec<u8>>)> {
     let mut wire = Wire(body);
     Some((wire.u64()?, wire.optional()?))
 }
@@ -98,7 +107,7 @@ fn column(whole: &Bytes, wire: &mut Wire<'_>, rows: usize) -> Option<Column> {
 }
 
 /// The batch in `body`, sharing its bytes.
-pub(super) fn decode(body: &Bytes, count: u32) -> Option<Batch> {
+pub(crate) fn decode(body: &Bytes, count: u32) -> Option<Batch> {
     let rows = count as usize;
     let mut wire = Wire(body);
     wire.u64()?;
@@ -151,6 +160,9 @@ mod tests {
         for batch in [full, Batch::of(["", ""]).unwrap(), Batch { count: 3, ..Batch::default() }, Batch::default()] {
             check(&batch).unwrap();
             let mut out = Vec::new();
+            encode(&mut out, &batch, None);
+            assert_eq!(out.len(), encoded_len(&batch));
+            out.clear();
             encode(&mut out, &batch, Some(b"position"));
             let body = Bytes::from(out);
             assert_eq!(decode_head(&body), Some((batch.size() as u64, Some(b"position".to_vec()))));

@@ -1,6 +1,6 @@
 //! The log on the machine's own disk: one journal for all streams, group commit, recovery to the last whole record.
 
-mod body;
+pub(crate) mod body;
 mod compaction;
 mod disk;
 mod frame;
