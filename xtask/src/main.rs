@@ -17,7 +17,7 @@ cargo xtask COMMAND
   test [FILTER]                set up and run every test
   guests                       build all guests (target/guests, target/test-guests); only what changed
   bench SUITE [--peers] [--json FILE] [--write]
-                               measure: hop, pipeline, json, log, latency; `bench --help` tells more
+                               measure: hop, pipeline, json, mqtt, log, start, latency; `bench --help` tells more
   bench gate                   fail when guest code or the boundary became dear beside native code
   crash [--kills N] [--seed S] [--scenario NAME] [--fault]
                                kill -9 the runtime at random moments and prove that nothing is lost; --help tells more

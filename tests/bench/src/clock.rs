@@ -21,6 +21,17 @@ pub(crate) fn of(process: u32) -> Result<Duration> {
     Ok(Duration::from_millis((field(11) + field(12)) * 1000 / TICKS))
 }
 
+/// Bytes of memory that only this process holds: what its end would free.
+pub(crate) fn memory(process: u32) -> Result<u64> {
+    let path = format!("/proc/{process}/smaps_rollup");
+    let text = fs::read_to_string(&path).with_context(|| format!("could not read {path}"))?;
+    let kib = |name: &str| -> u64 {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|line| line.split_whitespace().next()).and_then(|number| number.parse().ok()).unwrap_or_default()
+    };
+    Ok((kib("Private_Clean:") + kib("Private_Dirty:")) * 1024)
+}
+
 fn stat(process: u32) -> Result<Vec<String>> {
     let path = format!("/proc/{process}/stat");
     let text = fs::read_to_string(&path).with_context(|| format!("could not read {path}"))?;
@@ -43,5 +54,6 @@ mod tests {
         let (first, second, last) = (own(), of(std::process::id()).unwrap(), own());
         let slack = Duration::from_millis(30);
         assert!(second + slack >= first && second <= last + slack, "{first:?} {second:?} {last:?}");
+        assert!(memory(std::process::id()).unwrap() > 1 << 20);
     }
 }

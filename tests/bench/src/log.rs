@@ -17,9 +17,9 @@ use tempfile::TempDir;
 
 use crate::Options;
 use crate::clock;
-use crate::measure::{Arm, Compared, Sample};
+use crate::measure::{Arm, Compared, Sample, Spread};
 use crate::peer;
-use crate::report::{Expected, Report, Table};
+use crate::report::{Expected, Report, Table, nanoseconds, spread};
 use crate::run::{LogKind, folder};
 
 const SIZE: usize = 256;
@@ -32,6 +32,9 @@ const AT_ONCE: usize = 8;
 /// Messages in one turn of JetStream's, with its default and with a sync for each.
 const MESSAGES: usize = 100_000;
 const SYNCED_MESSAGES: usize = 2_000;
+
+/// Bytes of a log that is opened again.
+const RECOVERED: u64 = 1 << 30;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -77,6 +80,19 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
             met: rate >= 3.0,
         }));
     }
+    let recovered: Vec<LogKind> = LogKind::all().into_iter().filter(|kind| kind.lasts).collect();
+    let mut again = Table::new(&["log opened again", "bytes", "time (least – most)"]);
+    for kind in recovered.iter().filter(|_| options.wants("recover")) {
+        let times = recover(kind, options.turns).await?;
+        again.rows.push(vec![kind.name.to_owned(), format!("{} MiB", RECOVERED >> 20), spread(times)]);
+        again.data.push(json!({ "what": "recover", "log": kind.name, "bytes": RECOVERED, "time_ns": times.json() }));
+        expected.push(Expected {
+            what: format!("{} log: recovery of 1 GiB", kind.name),
+            wanted: "≤ 2 s".into(),
+            found: nanoseconds(times.median),
+            met: times.median <= 2e9,
+        });
+    }
     let method = format!(
         "Records of {SIZE} B; ours in batches of {BATCH}, {AT_ONCE} appends under way at once. An append counts when the log answers that it \
          is kept as the arm's name says; what is read is counted and its contents summed. *disk* writes batches of the same size to \
@@ -84,7 +100,7 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
          messages under way, once with its default, which answers before a sync, and once with `sync_interval: always`; its \
          processor time is the server's alone."
     );
-    Ok(Report { suite: "log", method, tables: vec![table], expected })
+    Ok(Report { suite: "log", method, tables: vec![table, again], expected })
 }
 
 fn name(kind: &LogKind, durability: Durability) -> String {
@@ -199,6 +215,31 @@ impl Arm for Read {
         log.close().await;
         Ok(Sample { records, wall, cpu })
     }
+}
+
+/// Nanoseconds until a log that was closed in an orderly way is open again and knows all its records.
+async fn recover(kind: &LogKind, turns: usize) -> Result<Spread> {
+    let (folder, stream) = (folder()?, Uid::from("bench"));
+    let log = opened(kind, Durability::System, folder.path(), &stream)?;
+    // Read by nobody, so nothing of it is removed.
+    let named = ReaderId::Named("bench".into());
+    drop(log.reader(&stream, named, StartAt::Oldest).await?);
+    while log.usage(&stream).bytes < RECOVERED {
+        fill(&log, &stream).await?;
+    }
+    let held = log.usage(&stream).next_offset;
+    log.close().await;
+    drop(log);
+    let mut times = Vec::with_capacity(turns);
+    for _ in 0..turns {
+        let begun = Instant::now();
+        let log = kind.open(folder.path())?;
+        let found = log.usage(&stream).next_offset;
+        times.push(begun.elapsed().as_nanos() as f64);
+        ensure!(found == held, "{found} of {held} records were found again");
+        log.close().await;
+    }
+    Ok(Spread::of(times))
 }
 
 /// What the disk itself takes.

@@ -6,11 +6,14 @@ mod json;
 mod latency;
 mod log;
 mod measure;
+mod mqtt;
 mod native;
 mod peer;
 mod pipeline;
 mod report;
 mod run;
+mod server;
+mod start;
 mod step;
 
 use anyhow::{Context as _, Result, bail};
@@ -21,13 +24,13 @@ use measure::{Arm, Compared, alternate};
 use report::{Machine, Report};
 
 /// The suites whose reports the page has a place for.
-pub(crate) const SUITES: [&str; 4] = ["pipeline", "json", "log", "latency"];
+pub(crate) const SUITES: [&str; 6] = ["pipeline", "json", "mqtt", "log", "start", "latency"];
 
 /// Measures what the platform costs a record.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 pub(crate) struct Options {
-    /// `hop`, `pipeline`, `json`, `log` or `latency`; `gate` is the check that `.ci/run` makes.
+    /// `hop`, `pipeline`, `json`, `mqtt`, `log`, `start` or `latency`; `gate` is the check that `.ci/run` makes.
     suite: String,
     /// Measure beside peers: needs Go, and builds them.
     #[arg(long)]
@@ -81,6 +84,10 @@ fn main() -> Result<()> {
     if options.suite == "gate" {
         return tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(step::gate());
     }
+    // The native bridge of the suite `mqtt` is this program too, so that its processor time stands alone.
+    if options.suite == "bridge" {
+        return tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(mqtt::bridge());
+    }
     let report = tokio::runtime::Runtime::new()?.block_on(measured(&options))?;
     publish(&options, &report)
 }
@@ -89,7 +96,9 @@ async fn measured(options: &Options) -> Result<Report> {
     match options.suite.as_str() {
         "pipeline" => pipeline::run(options).await,
         "json" => json::run(options).await,
+        "mqtt" => mqtt::run(options).await,
         "log" => log::run(options).await,
+        "start" => start::run(options).await,
         "latency" => latency::run(options).await,
         other => bail!("there is no suite {other:?}; there are: hop, gate, {}", SUITES.join(", ")),
     }

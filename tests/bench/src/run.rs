@@ -6,7 +6,7 @@ use ferrule_flow::plan::{BatchPlan, ComponentRef, GuestPlan, PipelinePlan, Plan,
 use ferrule_flow::{Flow, FlowOptions, MemoryDeadLetters};
 use ferrule_host::{Component, Engine, EngineOptions};
 use ferrule_model::component::Direction;
-use ferrule_transport::{Log, MemoryLog};
+use ferrule_transport::{EmbeddedLog, EmbeddedOptions, Log, MemoryLog};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -86,7 +86,14 @@ impl LogKind {
 
     /// Every backend that there is.
     pub(crate) fn all() -> Vec<LogKind> {
-        vec![LogKind::memory()]
+        vec![LogKind::memory(), LogKind::embedded()]
+    }
+
+    pub(crate) fn embedded() -> LogKind {
+        let open = |folder: &Path| -> Result<Arc<dyn Log>> {
+            Ok(Arc::new(EmbeddedLog::open(EmbeddedOptions::new(folder.join("log")))?))
+        };
+        LogKind { name: "embedded", open: Arc::new(open), lasts: true }
     }
 
     pub(crate) fn open(&self, folder: &Path) -> Result<Arc<dyn Log>> {
