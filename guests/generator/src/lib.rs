@@ -1,14 +1,16 @@
 //! Source of made-up records at a chosen rate, the same whenever it is asked: for trials, tests and benchmarks.
 
 mod contents;
+mod decimal;
 mod pace;
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ferrule_sdk::metrics::Counter;
 use ferrule_sdk::prelude::*;
 
 use contents::{Contents, Format};
+use decimal::Decimal;
 use pace::Pace;
 
 static GENERATED: Counter = Counter::new("records_generated");
@@ -64,6 +66,7 @@ struct Generator {
     started: Instant,
     /// The number of the next record.
     next: u64,
+    key: Decimal,
 }
 
 impl Generator {
@@ -111,6 +114,7 @@ impl Source for Generator {
             started: Instant::now(),
             parameters,
             next,
+            key: Decimal::new(0),
         })
     }
 
@@ -134,14 +138,18 @@ impl Source for Generator {
                 }
                 continue;
             }
-            let time = SystemTime::now();
+            let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            let timestamp = i64::try_from(time.as_nanos()).ok();
             let mut made = 0;
             while made < due && !full {
-                let (id, payload) = (self.next.to_string(), self.contents.record(self.next));
-                let key = self.next.checked_rem(self.parameters.keys).map(|key| key.to_string()).unwrap_or_default();
+                if let Some(key) = self.next.checked_rem(self.parameters.keys) {
+                    self.key.set(key);
+                }
+                let key: &[u8] = if self.parameters.keys > 0 { self.key.digits() } else { &[] };
+                let (upstream_id, payload) = self.contents.record(self.next);
                 full = pull.is_full() || !pull.fits(payload.len() + key.len());
                 if !full {
-                    pull.push(&Record::new(payload).with_key(&key).with_upstream_id(&id).with_time(time));
+                    pull.push_row(&Row { payload, key, upstream_id, timestamp, ..Row::default() });
                     self.next += 1;
                     made += 1;
                 }

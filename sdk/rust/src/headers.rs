@@ -73,7 +73,7 @@ impl<'a> FromIterator<(&'a str, &'a [u8])> for Headers {
 }
 
 /// The headers of a record in a batch.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct HeadersView<'a> {
     row: &'a [u8],
 }
@@ -81,6 +81,10 @@ pub struct HeadersView<'a> {
 impl<'a> HeadersView<'a> {
     pub(crate) fn of(row: &'a [u8]) -> Self {
         Self { row }
+    }
+
+    pub(crate) fn row(self) -> &'a [u8] {
+        self.row
     }
 
     /// Names and values in their order. Ends early where the row breaks the layout.

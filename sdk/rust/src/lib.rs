@@ -69,7 +69,7 @@ pub use error::Error;
 pub use function::{Change, Function, Output};
 pub use headers::{Headers, HeadersIter, HeadersView};
 pub use lines::LineBuffer;
-pub use record::{IntoBytes, Record, RecordRef, Records, RecordsIter};
+pub use record::{IntoBytes, Record, RecordRef, Records, RecordsIter, Row};
 pub use session::{Configured, Direction, NoParameters, Parameters, Problem, Session};
 pub use sink::{Outcomes, Sink, Token, Undelivered};
 pub use source::{Pull, Source};
@@ -85,7 +85,7 @@ pub mod prelude {
     pub use crate::net::{NetError, TcpStream};
     pub use crate::{
         About, AckQueue, Change, Columns, Configured, Ended, Error, Function, Headers, NoParameters, Outcomes, Output,
-        Problem, Pull, Record, RecordRef, Records, Session, Sink, Source, Undelivered, Wait,
+        Problem, Pull, Record, RecordRef, Records, Row, Session, Sink, Source, Undelivered, Wait,
     };
 }
 

@@ -42,7 +42,7 @@ impl Records {
         let mut builder = BatchBuilder::default();
         for (token, record) in records.into_iter().enumerate() {
             let token = record.token.unwrap_or(token as u64);
-            builder.push(&record, token);
+            builder.push(&record.row(), token);
         }
         Self { batch: builder.finish() }
     }
@@ -296,11 +296,49 @@ impl<'a> Record<'a> {
         Some(&*self.upstream_id).filter(|id| !id.is_empty())
     }
 
-    pub(crate) fn to_static(&self) -> Record<'static> {
+    #[inline]
+    pub(crate) fn row(&self) -> Row<'_> {
+        Row {
+            payload: &self.payload,
+            key: &self.key,
+            headers: self.headers.view(),
+            timestamp: self.timestamp,
+            token: self.token,
+            upstream_id: &self.upstream_id,
+        }
+    }
+}
+
+/// A new record of which all parts are borrowed: what a source with many records pushes without making a [`Record`] of each.
+///
+/// ```
+/// # use ferrule_sdk::{Pull, Row};
+/// # let mut pull = Pull::of(10, std::time::Duration::ZERO);
+/// pull.push_row(&Row { payload: b"21.5", key: b"kitchen", ..Row::default() });
+/// # assert_eq!(pull.len(), 1);
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Row<'a> {
+    /// Its content.
+    pub payload: &'a [u8],
+    /// Its key; no bytes is no key. Records of one key are kept in order.
+    pub key: &'a [u8],
+    /// Its headers.
+    pub headers: HeadersView<'a>,
+    /// Event time in nanoseconds since 1970, if it is known.
+    pub timestamp: Option<i64>,
+    /// The name by which the host settles the record; see [`Record::with_token`].
+    pub token: Option<u64>,
+    /// What the outside system calls the record; no bytes where it does not.
+    pub upstream_id: &'a [u8],
+}
+
+impl Row<'_> {
+    pub(crate) fn to_static(self) -> Record<'static> {
         Record {
             payload: Cow::Owned(self.payload.to_vec()),
             key: Cow::Owned(self.key.to_vec()),
-            headers: self.headers.clone(),
+            headers: self.headers.to_owned(),
             timestamp: self.timestamp,
             token: self.token,
             upstream_id: Cow::Owned(self.upstream_id.to_vec()),
@@ -308,6 +346,7 @@ impl<'a> Record<'a> {
     }
 
     /// What the host counts against the bytes of a batch.
+    #[inline]
     pub(crate) fn size(&self) -> usize {
         self.payload.len() + self.key.len() + self.headers.row().len()
     }
@@ -359,18 +398,28 @@ pub(crate) struct BatchBuilder {
 }
 
 impl BatchBuilder {
+    /// An empty one with room for so many records and bytes of payload.
+    pub(crate) fn with_capacity(rows: usize, bytes: usize) -> Self {
+        Self {
+            payload: column::ColumnBuilder::with_capacity(rows, bytes),
+            tokens: Vec::with_capacity(rows),
+            ..Self::default()
+        }
+    }
+
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.count
     }
 
     #[inline]
-    pub(crate) fn push(&mut self, record: &Record<'_>, token: u64) {
+    pub(crate) fn push(&mut self, row: &Row<'_>, token: u64) {
         let rows = self.count;
-        self.payload.push(&record.payload);
-        self.key.push_sparse(rows, &record.key);
-        self.headers.push_sparse(rows, record.headers.row());
-        column::push_sparse(&mut self.timestamps, rows, record.timestamp.unwrap_or(NO_TIMESTAMP), NO_TIMESTAMP);
-        self.upstream_ids.push_sparse(rows, &record.upstream_id);
+        self.payload.push(row.payload);
+        self.key.push_sparse(rows, row.key);
+        self.headers.push_sparse(rows, row.headers.row());
+        column::push_sparse(&mut self.timestamps, rows, row.timestamp.unwrap_or(NO_TIMESTAMP), NO_TIMESTAMP);
+        self.upstream_ids.push_sparse(rows, row.upstream_id);
         self.tokens.push(token);
         self.count += 1;
     }

@@ -272,7 +272,7 @@ mod tests {
     fn batch(payloads: &[&str]) -> types::Batch {
         let mut builder = BatchBuilder::default();
         for (token, payload) in payloads.iter().enumerate() {
-            builder.push(&Record::new(*payload), token as u64 + 10);
+            builder.push(&Record::new(*payload).row(), token as u64 + 10);
         }
         builder.finish()
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::about::About;
 use crate::bindings::exports::ferrule::connector::consume::{Limits, Pulled};
 use crate::error::Error;
-use crate::record::{BatchBuilder, Record};
+use crate::record::{BatchBuilder, Record, Row};
 use crate::session::{Configured, Parameters, Problem, Session};
 use crate::wait::Wait;
 
@@ -190,14 +190,20 @@ impl Pull {
     ///
     /// One that does not [fit](Self::fits) any more begins the next batch.
     pub fn push(&mut self, record: &Record<'_>) -> u64 {
-        let token = record.token.unwrap_or_else(|| {
+        self.push_row(&record.row())
+    }
+
+    /// The same for a record of which all parts are borrowed; a source with many records a second pushes these.
+    #[inline]
+    pub fn push_row(&mut self, row: &Row<'_>) -> u64 {
+        let token = row.token.unwrap_or_else(|| {
             self.next_token += 1;
             self.next_token - 1
         });
-        let size = record.size();
+        let size = row.size();
         self.largest = self.largest.max(size);
         if !self.fits(size) {
-            self.over.push(record.to_static().with_token(token));
+            self.over.push(row.to_static().with_token(token));
             return token;
         }
         if self.records.len() == 0 {
@@ -205,7 +211,7 @@ impl Pull {
             self.lingering = Some(self.deadline.min(Instant::now() + self.linger));
         }
         self.bytes += size;
-        self.records.push(record, token);
+        self.records.push(row, token);
         token
     }
 
@@ -224,6 +230,8 @@ pub struct Running<S> {
     pub(crate) source: S,
     next_token: u64,
     largest: usize,
+    /// Records and bytes of the last batch: the next is likely as large.
+    last: (usize, usize),
     /// Records that did not fit into the last batch, with their tokens.
     over: Vec<Record<'static>>,
     failed: Option<Error>,
@@ -231,7 +239,7 @@ pub struct Running<S> {
 
 impl<S: Source> Running<S> {
     pub(crate) fn new(source: S) -> Self {
-        Self { source, next_token: 1, largest: 0, over: Vec::new(), failed: None }
+        Self { source, next_token: 1, largest: 0, last: (0, 0), over: Vec::new(), failed: None }
     }
 
     pub(crate) fn next(&mut self, limits: Limits) -> Result<Pulled, Error> {
@@ -242,6 +250,8 @@ impl<S: Source> Running<S> {
             return Ok(Pulled { records: pull.records.finish(), position: None });
         }
         pull.largest = self.largest;
+        let (rows, bytes) = self.last;
+        pull.records = BatchBuilder::with_capacity(rows.min(pull.max_records), bytes.min(pull.max_bytes));
         for record in std::mem::take(&mut self.over) {
             pull.push(&record);
         }
@@ -257,6 +267,7 @@ impl<S: Source> Running<S> {
         }
         self.next_token = pull.next_token;
         self.largest = pull.largest;
+        self.last = (pull.records.len(), pull.bytes);
         let position = match pull.position {
             // With records left over, the source is further than this batch.
             None if !pull.is_empty() && pull.over.is_empty() => self.source.position(),
