@@ -2,6 +2,7 @@
 //! when every pipeline of the stream is done with them.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -36,21 +37,32 @@ struct State {
     slots: BTreeMap<Uid, Slot>,
     /// For each slot the offset that its pipeline reads from; `None` while it is not known.
     starts: Vec<Option<u64>>,
-    /// The entry of offset `base` + index; none when it is done.
-    entries: VecDeque<Option<Entry>>,
+    /// From `base` on without gaps.
+    stretches: VecDeque<Stretch>,
     base: u64,
     open: usize,
     /// Offsets that were done before they were registered.
-    early: Vec<(u64, u32)>,
+    early: Vec<(Range<u64>, u32)>,
     session: u64,
     ready: Vec<u64>,
 }
 
-#[derive(Debug)]
-struct Entry {
+/// Neighbouring records: what happens to all of them costs as much as for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stretch {
+    /// The offset behind the last.
+    end: u64,
+    /// None when they are done.
+    waits: Option<Waits>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Waits {
+    /// The token of the first; the others follow.
     token: u64,
     session: u64,
-    waiting: u128,
+    /// Whom they wait for, a bit for each slot.
+    slots: u128,
 }
 
 impl Default for Acks {
@@ -128,11 +140,7 @@ impl Acks {
         if let Some(start) = state.starts.get_mut(slot.0 as usize) {
             *start = Some(offset);
         }
-        let before = offset.saturating_sub(state.base).min(state.entries.len() as u64);
-        let base = state.base;
-        for index in 0..before {
-            state.finish(base + index, slot.0);
-        }
+        state.finish(0..offset, slot.0);
         self.publish(state);
     }
 
@@ -146,10 +154,7 @@ impl Acks {
         if state.attached == 0 {
             state.forget();
         } else {
-            for index in 0..state.entries.len() as u64 {
-                let offset = state.base + index;
-                state.finish(offset, slot.0);
-            }
+            state.finish(0..u64::MAX, slot.0);
         }
         self.publish(state);
         self.attached.send_modify(|attached| *attached = attached.saturating_sub(1));
@@ -172,44 +177,21 @@ impl Acks {
     /// Records were appended; their tokens are of this session.
     pub(crate) fn register(&self, session: u64, first_offset: u64, tokens: &[u64]) {
         let mut state = self.lock();
-        if state.entries.is_empty() {
-            state.base = first_offset;
-        }
-        for (offset, &token) in (first_offset..).zip(tokens) {
-            let mut waiting = state.attached;
-            for (slot, start) in state.starts.iter().enumerate() {
-                if start.is_some_and(|start| start > offset) {
-                    waiting &= !(1 << slot);
-                }
-            }
-            while state.base + (state.entries.len() as u64) < offset {
-                state.entries.push_back(None);
-            }
-            state.entries.push_back(Some(Entry { token, session, waiting }));
-            state.open += 1;
-        }
-        let end = first_offset + tokens.len() as u64;
-        let (early, rest) = std::mem::take(&mut state.early).into_iter().partition(|(offset, _)| *offset < end);
-        state.early = rest;
-        let early: Vec<(u64, u32)> = early;
-        for (offset, slot) in early {
-            state.finish(offset, slot);
+        state.append(session, first_offset, tokens);
+        for (offsets, slot) in std::mem::take(&mut state.early) {
+            state.done(offsets, slot);
         }
         self.publish(state);
     }
 
     /// A pipeline is done with these records.
-    pub(crate) fn done(&self, slot: Slot, offsets: impl IntoIterator<Item = u64>) {
+    pub(crate) fn done(&self, slot: Slot, offsets: impl IntoIterator<Item = Range<u64>>) {
         if self.lasting.load(Ordering::Relaxed) {
             return;
         }
         let mut state = self.lock();
-        for offset in offsets {
-            if offset >= state.base + state.entries.len() as u64 {
-                state.early.push((offset, slot.0));
-            } else {
-                state.finish(offset, slot.0);
-            }
+        for offsets in offsets {
+            state.done(offsets, slot.0);
         }
         self.publish(state);
     }
@@ -247,35 +229,128 @@ impl Acks {
 }
 
 impl State {
-    fn finish(&mut self, offset: u64, slot: u32) {
-        let Some(index) = offset.checked_sub(self.base).and_then(|index| usize::try_from(index).ok()) else { return };
-        let Some(place) = self.entries.get_mut(index) else { return };
-        let Some(entry) = place else { return };
-        entry.waiting &= !(1 << slot);
-        if entry.waiting != 0 {
+    /// The offset behind the last record.
+    fn end(&self) -> u64 {
+        self.stretches.back().map_or(self.base, |last| last.end)
+    }
+
+    /// Adds records at the end; what was skipped is done.
+    fn append(&mut self, session: u64, first_offset: u64, tokens: &[u64]) {
+        if self.stretches.is_empty() {
+            self.base = first_offset;
+        }
+        if self.end() < first_offset {
+            self.stretches.push_back(Stretch { end: first_offset, waits: None });
+        }
+        let (mut next, mut tokens) = (first_offset, tokens);
+        while let Some((&token, _)) = tokens.split_first() {
+            // Together go those whose tokens follow one another and who wait for the same.
+            let follow = tokens.iter().zip(token..).take_while(|(one, expected)| **one == *expected).count();
+            let starts = self.starts.iter().copied().enumerate();
+            let later: Vec<(usize, u64)> =
+                starts.filter_map(|(slot, start)| Some((slot, start?))).filter(|(_, start)| *start > next).collect();
+            let slots = later.iter().fold(self.attached, |slots, (slot, _)| slots & !(1 << slot));
+            let until = later.iter().map(|(_, start)| *start).min().unwrap_or(u64::MAX);
+            let count = follow.min(usize::try_from(until - next).unwrap_or(usize::MAX));
+            next += count as u64;
+            self.open += count;
+            self.stretches.push_back(Stretch { end: next, waits: Some(Waits { token, session, slots }) });
+            tokens = tokens.get(count..).unwrap_or_default();
+        }
+    }
+
+    fn done(&mut self, offsets: Range<u64>, slot: u32) {
+        let end = self.end();
+        if offsets.end > end {
+            self.early.push((offsets.start.max(end)..offsets.end, slot));
+        }
+        self.finish(offsets, slot);
+    }
+
+    /// The pipeline of `slot` is not waited for any more, as far as these records are here.
+    fn finish(&mut self, offsets: Range<u64>, slot: u32) {
+        let (from, until) = (offsets.start.max(self.base), offsets.end.min(self.end()));
+        if from >= until {
             return;
         }
-        if entry.session == self.session {
-            self.ready.push(entry.token);
+        let (first, behind) = (self.split(from), self.split(until));
+        let mut start = from;
+        for stretch in self.stretches.range_mut(first..behind) {
+            let count = stretch.end - start;
+            start = stretch.end;
+            let Some(waits) = &mut stretch.waits else { continue };
+            waits.slots &= !(1 << slot);
+            if waits.slots != 0 {
+                continue;
+            }
+            if waits.session == self.session {
+                self.ready.extend(waits.token..waits.token + count);
+            }
+            self.open -= count as usize;
+            stretch.waits = None;
         }
-        *place = None;
-        self.open -= 1;
-        while matches!(self.entries.front(), Some(None)) {
-            self.entries.pop_front();
-            self.base += 1;
+        self.join(first, behind);
+        while let Some(Stretch { end, waits: None }) = self.stretches.front() {
+            self.base = *end;
+            self.stretches.pop_front();
+        }
+    }
+
+    /// Where the stretch begins that a record is in, made to begin with it. One behind the last if there is none.
+    fn split(&mut self, offset: u64) -> usize {
+        let index = self.stretches.partition_point(|stretch| stretch.end <= offset);
+        let start = self.start(index);
+        let Some(stretch) = self.stretches.get_mut(index) else { return index };
+        if start == offset {
+            return index;
+        }
+        let before = Stretch { end: offset, ..*stretch };
+        if let Some(waits) = &mut stretch.waits {
+            waits.token += offset - start;
+        }
+        self.stretches.insert(index, before);
+        index + 1
+    }
+
+    /// Where a stretch begins.
+    fn start(&self, index: usize) -> u64 {
+        index.checked_sub(1).and_then(|before| self.stretches.get(before)).map_or(self.base, |before| before.end)
+    }
+
+    /// Joins neighbours that are alike, where one of them is in this range.
+    fn join(&mut self, first: usize, behind: usize) {
+        for index in (first.saturating_sub(1)..behind).rev() {
+            let start = self.start(index);
+            let (Some(one), Some(next)) = (self.stretches.get(index), self.stretches.get(index + 1)) else { continue };
+            let alike = match (one.waits, next.waits) {
+                (None, None) => true,
+                (Some(one_waits), Some(waits)) => {
+                    waits == Waits { token: one_waits.token + (one.end - start), ..one_waits }
+                }
+                _ => false,
+            };
+            if alike {
+                let end = next.end;
+                self.stretches.remove(index + 1);
+                if let Some(one) = self.stretches.get_mut(index) {
+                    one.end = end;
+                }
+            }
         }
     }
 
     /// Nobody reads any more: what is there is never settled.
     fn forget(&mut self) {
-        self.base += self.entries.len() as u64;
-        self.entries.clear();
+        self.base = self.end();
+        self.stretches.clear();
         self.open = 0;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn uid(number: usize) -> Uid {
@@ -290,11 +365,11 @@ mod tests {
         acks.started(two, 0);
         acks.begin_session();
         acks.register(1, 0, &[10, 11, 12]);
-        acks.done(one, [0, 2]);
+        acks.done(one, [0..1, 2..3]);
         assert_eq!(acks.take_ready(), [0; 0]);
-        acks.done(two, [2]);
+        acks.done(two, std::iter::once(2..3));
         assert_eq!(acks.take_ready(), [12], "in any order");
-        acks.done(two, [0, 1]);
+        acks.done(two, std::iter::once(0..2));
         assert_eq!(acks.take_ready(), [10]);
         assert_eq!(*acks.pending().borrow(), 2, "what is handed out counts until it is settled");
         acks.settled();
@@ -309,7 +384,7 @@ mod tests {
         let one = acks.attach(&uid(1)).unwrap();
         acks.started(one, 0);
         acks.begin_session();
-        acks.done(one, [0, 1]);
+        acks.done(one, std::iter::once(0..2));
         acks.register(1, 0, &[10, 11]);
         assert_eq!(acks.take_ready(), [10, 11]);
     }
@@ -323,11 +398,11 @@ mod tests {
         acks.register(1, 0, &[10]);
         let two = acks.attach(&uid(2)).unwrap();
         acks.register(1, 1, &[11, 12]);
-        acks.done(one, [0, 1, 2]);
+        acks.done(one, std::iter::once(0..3));
         assert_eq!(acks.take_ready(), [10]);
         acks.started(two, 2);
         assert_eq!(acks.take_ready(), [11]);
-        acks.done(two, [2]);
+        acks.done(two, std::iter::once(2..3));
         assert_eq!(acks.take_ready(), [12]);
     }
 
@@ -352,9 +427,9 @@ mod tests {
         acks.register(1, 0, &[10]);
         acks.begin_session();
         acks.register(2, 1, &[10]);
-        acks.done(one, [0]);
+        acks.done(one, std::iter::once(0..1));
         assert_eq!(acks.take_ready(), [0; 0]);
-        acks.done(one, [1]);
+        acks.done(one, std::iter::once(1..2));
         assert_eq!(acks.take_ready(), [10]);
     }
 
@@ -365,10 +440,10 @@ mod tests {
         acks.started(one, 0);
         acks.begin_session();
         acks.register(1, 0, &[10, 11]);
-        acks.done(one, [0]);
+        acks.done(one, std::iter::once(0..1));
         acks.end_session();
         assert_eq!(*acks.pending().borrow(), 1, "what was ready to be settled is not waited for");
-        acks.done(one, [1]);
+        acks.done(one, std::iter::once(1..2));
         assert_eq!(*acks.pending().borrow(), 0);
         assert_eq!(acks.take_ready(), [0; 0]);
     }
@@ -391,9 +466,77 @@ mod tests {
         let session = acks.begin_session();
         acks.safe(session, vec![10, 11]);
         assert_eq!(acks.take_ready(), [10, 11]);
-        acks.done(one, [0, 1]);
+        acks.done(one, std::iter::once(0..2));
         acks.safe(session - 1, vec![12]);
         acks.settled();
         assert_eq!((acks.take_ready(), *acks.pending().borrow()), (vec![], 0));
+    }
+
+    /// The same, record by record.
+    #[derive(Default)]
+    struct Plain {
+        /// For each offset from 0 on its token and whom it waits for.
+        entries: Vec<Option<(u64, u128)>>,
+        early: Vec<(u64, u32)>,
+        ready: Vec<u64>,
+    }
+
+    impl Plain {
+        fn done(&mut self, offset: u64, slot: u32) {
+            match self.entries.get_mut(offset as usize) {
+                None => self.early.push((offset, slot)),
+                Some(Some((token, waits))) => {
+                    *waits &= !(1 << slot);
+                    if *waits == 0 {
+                        self.ready.push(*token);
+                        self.entries[offset as usize] = None;
+                    }
+                }
+                Some(None) => {}
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn stretches_say_the_same_as_single_records(
+            steps in proptest::collection::vec((0u8..4, 0u64..24, 0u64..10), 0..60),
+        ) {
+            let acks = Acks::default();
+            let slots = [acks.attach(&uid(0)).unwrap(), acks.attach(&uid(1)).unwrap()];
+            slots.iter().for_each(|slot| acks.started(*slot, 0));
+            let session = acks.begin_session();
+            let mut plain = Plain::default();
+            let mut next_token = 0;
+            for (action, offset, count) in steps {
+                if action < 2 {
+                    let first = plain.entries.len() as u64 + u64::from(offset == 7);
+                    // Now and then a token is left out.
+                    let tokens: Vec<u64> = (0..count).map(|index| next_token + index + u64::from(index > offset)).collect();
+                    next_token += count + 2;
+                    acks.register(session, first, &tokens);
+                    if count > 0 || !acks.lock().stretches.is_empty() {
+                        plain.entries.resize(first as usize, None);
+                    }
+                    plain.entries.extend(tokens.into_iter().map(|token| Some((token, 3))));
+                    for (offset, slot) in std::mem::take(&mut plain.early) {
+                        plain.done(offset, slot);
+                    }
+                } else {
+                    let slot = u32::from(action) - 2;
+                    acks.done(slots[slot as usize], std::iter::once(offset..offset + count));
+                    (offset..offset + count).for_each(|offset| plain.done(offset, slot));
+                }
+                let mut ready = acks.take_ready();
+                ready.sort_unstable();
+                plain.ready.sort_unstable();
+                prop_assert_eq!(ready, std::mem::take(&mut plain.ready));
+                let state = acks.lock();
+                prop_assert_eq!(state.open, plain.entries.iter().flatten().count());
+                prop_assert!(state.stretches.front().is_none_or(|first| first.waits.is_some()), "{:?}", state);
+                let ends: Vec<u64> = state.stretches.iter().map(|stretch| stretch.end).collect();
+                prop_assert!(ends.windows(2).all(|pair| pair[0] < pair[1]), "{:?}", state);
+            }
+        }
     }
 }

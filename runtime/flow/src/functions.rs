@@ -259,12 +259,13 @@ impl Step {
         let mut outputs = Vec::with_capacity(parts.len());
         let mut routes: Vec<u16> = Vec::new();
         let whole = parts.len() == 1;
+        let straight = self.routes.iter().all(Option::is_none);
         for (range, transformed, code) in parts {
-            let rows: Vec<u32> = (range.start as u32..range.end as u32).collect();
             let selected;
             let part = if whole {
                 input
             } else {
+                let rows: Vec<u32> = (range.start as u32..range.end as u32).collect();
                 selected = input.select(&rows)?;
                 &selected
             };
@@ -273,7 +274,9 @@ impl Step {
                 let reasons = transformed.rejected.iter().map(|rejection| (code, rejection.reason.clone())).collect();
                 passed.refused.push(Refused { step: index, lot: part.select(&rows)?, reasons });
             }
-            routes.extend((0..transformed.len()).map(|output| transformed.route(output)));
+            if !straight {
+                routes.extend((0..transformed.len()).map(|output| transformed.route(output)));
+            }
             outputs.push(part.transform(&transformed)?);
         }
         let output = Lot::concat(&outputs)?;

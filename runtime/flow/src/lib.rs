@@ -16,6 +16,7 @@ mod functions;
 pub mod guest;
 mod inbox;
 mod letters;
+mod linger;
 mod logs;
 mod lot;
 mod meter;

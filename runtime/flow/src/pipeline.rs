@@ -463,7 +463,7 @@ impl Pipeline {
             if completed.is_empty() {
                 continue;
             }
-            side.acks.done(side.slot, completed.into_iter().flatten());
+            side.acks.done(side.slot, completed);
             side.reader.commit(&side.progress.cursor());
         }
     }

@@ -18,15 +18,13 @@ use tokio::time::Instant;
 use crate::acks::Acks;
 use crate::dead_letter::{DeadLetter, DeadLetters, LetterCode};
 use crate::guest::interruptible;
+use crate::linger::Linger;
 use crate::session::{Change, Keeper, Live, Opening, Order, close};
 use crate::shared::now_ms;
 use crate::snapshot::StreamState;
 
 /// How long a call to a source lasts at most when nothing comes; it ends at once when there is something else to do.
 const WAIT_MS: u32 = 60_000;
-
-/// How long a source gathers records for one call: enough to make batches of what comes together, too short to be noticed.
-const LINGER_MS: u32 = 1;
 
 /// Bytes of payload kept of a record that is too large for the log.
 const KEPT_HEAD: usize = 4 << 10;
@@ -84,6 +82,7 @@ pub(crate) struct Source {
     /// Whether the outside system gives again what was not taken in.
     again: bool,
     session: u64,
+    linger: Linger,
 }
 
 impl Source {
@@ -110,6 +109,7 @@ impl Source {
             refused,
             again: false,
             session: 0,
+            linger: Linger::default(),
         }
     }
 
@@ -257,7 +257,7 @@ impl Source {
         let limits = PullLimits {
             max_records: if held || full { 0 } else { self.pull.records },
             max_bytes: self.pull.bytes,
-            linger_ms: LINGER_MS,
+            linger_ms: self.linger.millis(self.pending.is_some()),
             max_wait_ms: WAIT_MS,
         };
         let begun = Instant::now();
@@ -302,6 +302,8 @@ impl Source {
             return Ok(());
         }
         *hasty = 0;
+        let count = pulled.records.count;
+        self.linger.came(std::time::Instant::now(), count, count >= self.pull.records);
         self.keeper.worked();
         // The deliberate fault that the crash runs must catch: the upstream forgets what the log does not have yet.
         #[cfg(feature = "fault-settle-early")]
@@ -324,7 +326,7 @@ impl Source {
         self.again |= position.is_some();
         let limit = self.guarantees().largest_record;
         let fits = |index: usize| records.record_size(index) <= limit;
-        if !(0..records.len()).all(fits) {
+        if records.size() > limit && !(0..records.len()).all(fits) {
             let (fitting, large): (Vec<u32>, Vec<u32>) = (0..records.count).partition(|index| fits(*index as usize));
             for index in large {
                 self.refuse(&records, index as usize, limit);
