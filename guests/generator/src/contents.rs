@@ -1,20 +1,7 @@
 //! What a record holds: its number, a value that looks like a reading, and filling up to its size.
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
-use crate::decimal::{Decimal, WIDTH, two};
-
-/// What a record looks like.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Format {
-    /// `{"sequence":7,"value":21.07,"filling":"…"}`
-    #[default]
-    Json,
-    /// The number in 20 digits, a space, and filling.
-    Text,
-}
+use super::Format;
+use super::decimal::{Decimal, WIDTH, two};
 
 const SEQUENCE: &[u8] = br#"{"sequence":"#;
 const VALUE: &[u8] = br#","value":"#;

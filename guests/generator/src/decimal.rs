@@ -24,7 +24,7 @@ impl Decimal {
     pub(crate) fn set(&mut self, number: u64) {
         match number.wrapping_sub(self.number) {
             0 => return,
-            1 => self.count(),
+            1 if number > 0 => self.count(),
             _ => self.write(number),
         }
         self.number = number;
@@ -52,7 +52,6 @@ impl Decimal {
             }
             *digit = b'0';
         }
-        self.start = WIDTH - 1;
     }
 
     fn write(&mut self, number: u64) {

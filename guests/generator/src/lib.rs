@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use ferrule_sdk::metrics::Counter;
 use ferrule_sdk::prelude::*;
 
-use contents::{Contents, Format};
+use contents::Contents;
 use decimal::Decimal;
 use pace::Pace;
 
@@ -17,6 +17,17 @@ static GENERATED: Counter = Counter::new("records_generated");
 
 /// Version of the saved position: the number of the next record.
 const POSITION_VERSION: u8 = 1;
+
+/// What a record looks like.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Format {
+    /// `{"sequence":7,"value":21.07,"filling":"…"}`
+    #[default]
+    Json,
+    /// The number in 20 digits, a space, and filling.
+    Text,
+}
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -245,7 +245,7 @@ impl State {
         let (mut next, mut tokens) = (first_offset, tokens);
         while let Some((&token, _)) = tokens.split_first() {
             // Together go those whose tokens follow one another and who wait for the same.
-            let follow = tokens.iter().zip(token..).take_while(|(one, expected)| **one == *expected).count();
+            let follow = follow(tokens);
             let starts = self.starts.iter().copied().enumerate();
             let later: Vec<(usize, u64)> =
                 starts.filter_map(|(slot, start)| Some((slot, start?))).filter(|(_, start)| *start > next).collect();
@@ -345,6 +345,25 @@ impl State {
         self.stretches.clear();
         self.open = 0;
     }
+}
+
+/// How many of the first tokens follow one another. Some at a time are all compared, which becomes vector instructions.
+fn follow(tokens: &[u64]) -> usize {
+    let mut next = tokens.first().copied().unwrap_or_default();
+    let mut count = 0;
+    for some in tokens.chunks(64) {
+        let expected = |index: usize| next.wrapping_add(index as u64);
+        let mut differ = 0;
+        for (index, token) in some.iter().enumerate() {
+            differ |= token ^ expected(index);
+        }
+        if differ != 0 {
+            return count + some.iter().enumerate().take_while(|(index, token)| **token == expected(*index)).count();
+        }
+        next = expected(some.len());
+        count += some.len();
+    }
+    count
 }
 
 #[cfg(test)]

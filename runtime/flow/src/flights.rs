@@ -147,9 +147,9 @@ impl Flight {
 }
 
 /// Numbers as ranges of neighbours, in their order.
-pub(crate) fn ranges(numbers: impl IntoIterator<Item = u64>) -> Vec<Range<u64>> {
+pub(crate) fn ranges(numbers: &[u64]) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> = Vec::new();
-    for number in numbers {
+    for &number in numbers {
         match ranges.last_mut() {
             Some(last) if last.end == number => last.end += 1,
             _ => ranges.push(number..number + 1),
@@ -196,6 +196,6 @@ mod tests {
         let lost: Vec<Vec<u64>> = flights.end().into_iter().map(|(_, ids)| ids).collect();
         assert_eq!(lost, [vec![10]]);
         assert_eq!(flights.open(), 0);
-        assert_eq!(ranges([5, 6, 8, 9, 1]), [5..7, 8..10, 1..2]);
+        assert_eq!(ranges(&[5, 6, 8, 9, 1]), [5..7, 8..10, 1..2]);
     }
 }

@@ -67,8 +67,7 @@ impl Lot {
 
     /// The rows at `rows`, in that order.
     pub(crate) fn select(&self, rows: &[u32]) -> Result<Self, BatchError> {
-        let all = rows.len() == self.len() && rows.iter().zip(0..).all(|(row, index)| *row == index);
-        if all {
+        if rows.len() == self.len() && counts_up(rows) {
             return Ok(self.clone());
         }
         let also = if self.also.is_empty() {
@@ -97,7 +96,7 @@ impl Lot {
         let mut records = transformed.assemble(&self.records)?;
         records.upstream_ids = Default::default();
         let origins = &transformed.origins;
-        let identity = origins.len() == self.len() && origins.iter().zip(0..).all(|(origin, index)| *origin == index);
+        let identity = origins.len() == self.len() && counts_up(origins);
         let mut also: Vec<(u32, u32)> = Vec::new();
         if !self.also.is_empty() {
             for (output, origin) in (0..).zip(origins) {
@@ -125,7 +124,7 @@ impl Lot {
             };
             self.path.iter().map(|ordinals| ordinals.as_ref().map(pick)).collect()
         };
-        path.push(ordinals(origins));
+        path.push(if identity { None } else { ordinals(origins) });
         Ok(Self { records, roots, also, path, skipped: self.skipped })
     }
 
@@ -155,6 +154,15 @@ impl Lot {
             path.into_iter().map(|ordinals| ordinals.iter().any(|ordinal| *ordinal > 0).then_some(ordinals)).collect();
         Ok(whole)
     }
+}
+
+/// Whether number `i` is `i`. All are looked at, so that the loop becomes vector instructions.
+fn counts_up(numbers: &[u32]) -> bool {
+    let mut differ = 0;
+    for (index, number) in numbers.iter().enumerate() {
+        differ |= number ^ index as u32;
+    }
+    differ == 0
 }
 
 /// For each output, how many outputs of the same origin are before it; none if each is the first.

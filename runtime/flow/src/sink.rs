@@ -223,7 +223,7 @@ impl Sink {
         let Outcomes { delivered, retry, rejected } = outcomes;
         let (mut records, mut bytes, mut unknown) = (0, 0, 0);
         let mut replies: Vec<(Arc<Origin>, Answers)> = Vec::new();
-        for tokens in ranges(delivered) {
+        for tokens in ranges(&delivered) {
             unknown += self.flights.land(tokens, |landed| {
                 records += landed.ids.end - landed.ids.start;
                 bytes += landed.bytes;

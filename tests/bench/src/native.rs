@@ -2,6 +2,7 @@
 
 mod edit;
 mod ends;
+mod made;
 
 use std::sync::Arc;
 

@@ -13,7 +13,13 @@ use crate::report::{Expected, Report, Table, nanoseconds, spread};
 use crate::run::folder;
 use crate::server::Server;
 
-const STREAMS: [usize; 3] = [1, 100, 1_000];
+/// With the sink of them all this makes the 1,000 instances that an engine has room for unless told otherwise.
+const MOST: usize = 999;
+
+const STREAMS: [usize; 3] = [1, 100, MOST];
+
+/// A file may hold 1,000 documents.
+const STREAMS_IN_A_FILE: usize = 500;
 
 pub(crate) async fn run(options: &Options) -> Result<Report> {
     let head =
@@ -28,7 +34,9 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
         let folder = folder()?;
         let data = folder.path().join("data");
         let mut server = Server::start(&data)?;
-        server.apply(&data, &documents(streams))?;
+        for file in documents(streams) {
+            server.apply(&data, &file)?;
+        }
         open(&mut server, streams)?;
         server.end()?;
         // From here on everything is in the store and the compiled forms are kept: what a start finds is what an operator's does.
@@ -52,15 +60,15 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
         table.data.push(json!({
             "streams": streams, "first_record_ns": first.json(), "all_open_ns": all.json(), "memory_bytes": memory.json(),
         }));
-        if streams == 1_000 {
+        if streams == MOST {
             expected.push(Expected {
-                what: "1,000 idle streams: memory for each".into(),
+                what: "999 idle streams and their sink: memory for each".into(),
                 wanted: "≤ 96 KiB".into(),
                 found: format!("{:.0} KiB", each / 1024.0),
                 met: each <= 96.0 * 1024.0,
             });
             expected.push(Expected {
-                what: "1,000 idle streams: all open, from a warm compiled cache".into(),
+                what: "999 idle streams and their sink: all open, from a warm compiled cache".into(),
                 wanted: "≤ 1 s".into(),
                 found: nanoseconds(all.median),
                 met: all.median <= 1e9,
@@ -95,9 +103,11 @@ fn open(server: &mut Server, streams: usize) -> Result<()> {
     server.wait("all streams are open", |metrics| metrics.sum("ferrule_stream_up", "") >= (streams + 1) as f64)
 }
 
-/// Sources that give one record at once and then none for an hour, and one pipeline that reads them all.
-fn documents(streams: usize) -> String {
-    let mut text = "apiVersion: connector.ferrule.dev/v1
+/// Sources that give one record at once and then none for an hour, and one pipeline that reads them all, in files that are
+/// small enough.
+fn documents(streams: usize) -> Vec<String> {
+    let mut files = vec![
+        "apiVersion: connector.ferrule.dev/v1
 kind: Project
 metadata: {name: bench}
 spec: {description: idle streams}
@@ -127,11 +137,16 @@ kind: Pipeline
 metadata: {name: all, namespace: bench}
 spec: {project: bench, selectors: {Kind: [idle]}, sink: nowhere/out}
 "
-    .to_owned();
+        .to_owned(),
+    ];
     for number in 0..streams {
+        if number % STREAMS_IN_A_FILE == 0 {
+            files.push(String::new());
+        }
+        let Some(file) = files.last_mut() else { continue };
         // Writing to a `String` cannot fail.
         let _ = write!(
-            text,
+            file,
             "---
 apiVersion: connector.ferrule.dev/v1
 kind: Stream
@@ -140,5 +155,5 @@ spec: {{instance: numbers, direction: INGRESS, labels: {{Kind: idle}}, parameter
 "
         );
     }
-    text
+    files
 }

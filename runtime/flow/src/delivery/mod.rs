@@ -117,7 +117,7 @@ impl Delivery {
         let (mut begun, mut last) = (0, key(0));
         for index in 1..count {
             let key = key(index);
-            if key != last {
+            if !std::ptr::eq(key, last) && key != last {
                 let ids = first + begun as u64..first + index as u64;
                 self.add(now, sink, ids, lane(last), sizes(begun));
                 (begun, last) = (index, key);

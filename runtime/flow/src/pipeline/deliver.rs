@@ -77,7 +77,10 @@ impl Pipeline {
             [] => &partition[..],
             key => key,
         };
-        let ids = self.delivery.offer_all(now, sink, records.len(), key, |row| records.record_size(row));
+        let end = |column: &Column, row: usize| column.ends.get(row).copied().unwrap_or_default() as usize;
+        let until = |row| end(&records.payload, row) + end(&records.key, row) + end(&records.headers, row);
+        let size = |row: usize| until(row).saturating_sub(row.checked_sub(1).map_or(0, until));
+        let ids = self.delivery.offer_all(now, sink, records.len(), key, size);
         self.outputs.push_back(Output { first: ids.start, left: records.len(), held: Arc::new(held) });
     }
 

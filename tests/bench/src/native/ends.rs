@@ -1,6 +1,5 @@
 //! Native ends of a pipeline: a generator, a sink that counts, and a sink that looks at every record.
 
-use std::io::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,10 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use ferrule_flow::guest::{Guest, Waker};
 use ferrule_host::{CallError, Configured, Observer, Opened, PullLimits, Pulled, Session};
-use ferrule_model::record::{Batch, BatchBuilder, Outcomes, RecordRef};
+use ferrule_model::record::{Batch, BatchError, ColumnBuilder, Outcomes};
 use tokio::sync::Notify;
 
 use super::Native;
+use super::made::{Contents, Format};
 
 /// Makes the records that the guest `generator` makes, without end.
 #[derive(Clone)]
@@ -24,38 +24,17 @@ impl Native for Generator {
     const NAME: &'static str = "native-generator";
 
     fn guest(&self, _: Arc<dyn Observer>) -> Box<dyn Guest> {
-        let filling = (0..self.size as u64).map(|at| b'a' + (mix(at) % 26) as u8).collect();
-        Box::new(Generating { made: self.clone(), filling, next: 0, record: Vec::new(), wake: Arc::default() })
+        let format = if self.json { Format::Json } else { Format::Text };
+        let contents = Contents::new(format, self.size, 0);
+        Box::new(Generating { contents, size: self.size, next: 0, wake: Arc::default() })
     }
 }
 
 struct Generating {
-    made: Generator,
-    filling: Vec<u8>,
+    contents: Contents,
+    size: usize,
     next: u64,
-    record: Vec<u8>,
     wake: Arc<Notify>,
-}
-
-impl Generating {
-    fn make(&mut self) {
-        let (number, record) = (self.next, &mut self.record);
-        record.clear();
-        // Writing to a `Vec` cannot fail.
-        let tail: &[u8] = if self.made.json {
-            let value = mix(number) % 10_000;
-            let (whole, part) = (value / 100, value % 100);
-            let _ = write!(record, r#"{{"sequence":{number},"value":{whole}.{part:02},"filling":""#);
-            br#""}"#
-        } else {
-            let _ = write!(record, "{number:020} ");
-            b""
-        };
-        let room = self.made.size.saturating_sub(record.len() + tail.len());
-        record.extend_from_slice(self.filling.get(..room).unwrap_or_default());
-        record.extend_from_slice(tail);
-        self.next += 1;
-    }
 }
 
 #[async_trait]
@@ -82,24 +61,25 @@ impl Guest for Generating {
             self.wake.notified().await;
             return Ok(Pulled { records: Batch::default(), position: None });
         }
-        let mut builder = BatchBuilder::new();
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as i64);
-        while builder.len() < limits.max_records as usize
-            && builder.size() + self.made.size <= limits.max_bytes as usize
-        {
-            let token = self.next;
-            self.make();
-            let id = token.to_string();
-            let record = RecordRef {
-                timestamp: time,
-                token: Some(token),
-                upstream_id: id.as_bytes(),
-                ..RecordRef::of(&self.record)
-            };
-            builder.push(&record).map_err(|error| CallError::Trap { call: "next", reason: error.to_string() })?;
+        let (first, most) = (self.next, limits.max_records as usize);
+        let mut payload = ColumnBuilder::with_capacity(most, (limits.max_bytes as usize).min(most * self.size));
+        let mut upstream_ids = ColumnBuilder::with_capacity(most, most * 8);
+        let failed = |error: BatchError| CallError::Trap { call: "next", reason: error.to_string() };
+        while payload.len() < most {
+            let (id, content) = self.contents.record(self.next);
+            if payload.bytes() + content.len() > limits.max_bytes as usize {
+                break;
+            }
+            payload.push(content).map_err(failed)?;
+            upstream_ids.push(id).map_err(failed)?;
+            self.next += 1;
         }
-        let position = Some(self.next.to_le_bytes().to_vec());
-        Ok(Pulled { records: builder.finish(), position })
+        let (payload, upstream_ids) = (payload.finish(), upstream_ids.finish());
+        let (tokens, timestamps) = ((first..self.next).collect(), vec![time; payload.len()].into());
+        let count = payload.len() as u32;
+        let records = Batch { count, payload, upstream_ids, tokens, timestamps, ..Batch::default() };
+        Ok(Pulled { records, position: Some(self.next.to_le_bytes().to_vec()) })
     }
 
     async fn settle(&mut self, tokens: &[u64]) -> Result<(), CallError> {
@@ -187,12 +167,4 @@ impl Guest for Swallowing {
         self.observer.count("bytes_swallowed", &[], records.payload.bytes.len() as u64);
         Ok(Outcomes { delivered: records.tokens.to_vec(), ..Outcomes::default() })
     }
-}
-
-/// SplitMix64, as the guest `generator` uses it.
-fn mix(number: u64) -> u64 {
-    let mut z = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
