@@ -106,7 +106,15 @@ async fn measured(options: &Options) -> Result<Report> {
 
 fn publish(options: &Options, report: &Report) -> Result<()> {
     let machine = Machine::here();
-    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--write").collect();
+    // Where the figures go does not change them.
+    let (mut words, mut given) = (Vec::new(), std::env::args().skip(1));
+    while let Some(word) = given.next() {
+        match word.as_str() {
+            "--write" => {}
+            "--json" => drop(given.next()),
+            _ => words.push(word),
+        }
+    }
     let command = format!("cargo xtask bench {}", words.join(" "));
     let section = report.markdown(&machine, &command);
     println!("{section}");

@@ -72,18 +72,29 @@ pub(crate) async fn measure(guests: &Guests) -> Result<Steps> {
     Ok(Steps { guest, native, boundary })
 }
 
-/// Fails when a ratio is far from what it was.
+/// How often the gate measures before it fails: what else the machine does can spoil a measurement, and never mend one.
+const TRIES: usize = 3;
+
+/// Fails when a ratio is far from what it was, each time that it is measured.
 pub(crate) async fn gate() -> Result<()> {
-    let Steps { guest, native, boundary } = measure(&Guests::new()?).await?;
-    let (edit, share) = (guest / native, boundary / guest);
-    println!(
-        "an edit takes {} in a guest and {} natively: {edit:.2} times as long (at most {EDIT_AT_MOST}); crossing the boundary alone takes {}: {:.0} % of it (at most {:.0} %)",
-        nanoseconds(guest),
-        nanoseconds(native),
-        nanoseconds(boundary),
-        share * 100.0,
-        BOUNDARY_AT_MOST * 100.0,
-    );
+    let guests = Guests::new()?;
+    let (mut edit, mut share) = (f64::INFINITY, f64::INFINITY);
+    for _ in 0..TRIES {
+        let Steps { guest, native, boundary } = measure(&guests).await?;
+        (edit, share) = (edit.min(guest / native), share.min(boundary / guest));
+        println!(
+            "an edit takes {} in a guest and {} natively: {:.2} times as long (at most {EDIT_AT_MOST}); crossing the boundary alone takes {}: {:.0} % of it (at most {:.0} %)",
+            nanoseconds(guest),
+            nanoseconds(native),
+            guest / native,
+            nanoseconds(boundary),
+            boundary / guest * 100.0,
+            BOUNDARY_AT_MOST * 100.0,
+        );
+        if edit <= EDIT_AT_MOST && share <= BOUNDARY_AT_MOST {
+            return Ok(());
+        }
+    }
     ensure!(edit <= EDIT_AT_MOST, "guest code became slow beside native code: {edit:.2} > {EDIT_AT_MOST}");
     ensure!(share <= BOUNDARY_AT_MOST, "crossing the boundary became dear: {share:.2} > {BOUNDARY_AT_MOST}");
     Ok(())
