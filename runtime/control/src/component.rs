@@ -5,12 +5,11 @@ use std::sync::Arc;
 
 use ferrule_model::component::{Description, Direction};
 use ferrule_model::connector::{ComponentSource, ComponentSpec, Values};
-use ferrule_model::{Code, Kind, Object};
+use ferrule_model::{Code, Kind, Object, version};
 use serde_json::Value;
 
 use crate::finding::Problem;
 use crate::snapshot::{Snapshot, spec};
-use crate::version;
 use crate::wanted::Chosen;
 
 /// What was chosen before where a document leaves the choice open: text of the choice to digest. It stays as long as that

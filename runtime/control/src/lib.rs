@@ -19,7 +19,6 @@ mod runner;
 mod service;
 mod site;
 mod snapshot;
-pub mod version;
 mod wanted;
 
 pub use finding::{Finding, Problem, Report};

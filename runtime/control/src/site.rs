@@ -1,12 +1,11 @@
 //! Which service domain this runtime is.
 
 use ferrule_model::connector::{Labels, ServiceDomainSpec};
-use ferrule_model::{Code, Kind, Ref};
+use ferrule_model::{Code, Kind, Ref, version};
 
 use crate::finding::Problem;
 use crate::log::LogOffer;
 use crate::snapshot::Snapshot;
-use crate::version;
 
 /// The version of a KPS service domain that this runtime stands in for: the first with connectors.
 pub const SERVICE_DOMAIN_VERSION: &str = "2.3.0";

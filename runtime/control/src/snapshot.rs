@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ferrule_model::lookup::{self, Lookup};
 use ferrule_model::{Code, Kind, Object, Ref, Uid};
 use serde::de::DeserializeOwned;
 
 use crate::finding::Problem;
-use crate::version;
 
 /// The objects that a resolution looks at. Objects that are being deleted are not in it.
 #[derive(Debug, Clone, Default)]
@@ -58,68 +58,15 @@ impl Snapshot {
         self.index.get(&(kind, uid.clone()))
     }
 
-    /// The name of the project that an object belongs to; empty if it belongs to none. A stream or config without one
-    /// belongs to its instance's.
+    /// The name of the project that an object belongs to; empty if it belongs to none.
     pub fn project(&self, object: &Object) -> String {
-        if let Some(namespace) = &object.metadata.namespace {
-            return self.project_name(namespace);
-        }
-        match object.project_ref() {
-            Some(Ref::Uid(uid)) => return self.project_name(uid.as_str()),
-            Some(Ref::Name { name, .. }) => return self.project_name(&name),
-            None => {}
-        }
-        // Without knowing the project an instance is found by its id, or by a name that only one has.
-        let instance = match object.instance_ref().filter(|_| object.kind.is_in_instance()) {
-            Some(Ref::Uid(uid)) => self.get(Kind::Instance, &uid),
-            Some(Ref::Name { name, .. }) => match self.named(Kind::Instance, &name) {
-                [one] => Some(one),
-                _ => None,
-            },
-            None => None,
-        };
-        instance.map(|instance| self.project(instance)).unwrap_or_default()
-    }
-
-    /// Projects are known by name; some documents give the id.
-    fn project_name(&self, text: &str) -> String {
-        let by_id = self.get(Kind::Project, &Uid::from(text));
-        by_id.map_or_else(|| text.to_owned(), |project| project.name().to_owned())
+        lookup::project_of(self, object).unwrap_or_default()
     }
 
     /// The objects that a reference from within `project` can mean.
     pub fn candidates(&self, kind: Kind, reference: &Ref, project: &str) -> Vec<&Arc<Object>> {
-        let (parent, name, version) = match reference {
-            Ref::Uid(uid) => return self.get(kind, uid).into_iter().collect(),
-            Ref::Name { parent, name, version } => (parent.as_deref(), name.as_str(), version.as_deref()),
-        };
-        let named: Vec<_> = self
-            .named(kind, name)
-            .iter()
-            .filter(|object| version.is_none_or(|wanted| object.version().is_some_and(|is| version::same(is, wanted))))
-            .filter(|object| {
-                let theirs = self.project(object);
-                // A function of no project is there for all.
-                !kind.is_in_project() || theirs == project || (kind == Kind::Function && theirs.is_empty())
-            })
-            .filter(|object| parent.is_none_or(|parent| self.is_of_instance(object, parent)))
-            .collect();
-        if named.is_empty() && parent.is_none() && version.is_none() {
-            // An id need not look like one.
-            return self.get(kind, &Uid::from(name)).into_iter().collect();
-        }
-        named
-    }
-
-    fn is_of_instance(&self, object: &Object, parent: &str) -> bool {
-        match object.instance_ref() {
-            Some(Ref::Name { name, .. }) => name == parent,
-            Some(Ref::Uid(uid)) => {
-                uid.as_str() == parent
-                    || self.get(Kind::Instance, &uid).is_some_and(|instance| instance.name() == parent)
-            }
-            None => false,
-        }
+        let found = lookup::candidates(self, kind, reference, Some(project));
+        found.iter().filter_map(|object| self.get(kind, object.uid())).collect()
     }
 
     /// The one object that a reference means.
@@ -146,6 +93,20 @@ impl Snapshot {
                 Err(Problem::new("Ambiguous", Code::Ambiguous, message))
             }
         }
+    }
+}
+
+impl Lookup for Snapshot {
+    fn all(&self, kind: Kind) -> Vec<Arc<Object>> {
+        self.of(kind).to_vec()
+    }
+
+    fn get(&self, kind: Kind, uid: &Uid) -> Option<Arc<Object>> {
+        Snapshot::get(self, kind, uid).cloned()
+    }
+
+    fn named(&self, kind: Kind, name: &str) -> Vec<Arc<Object>> {
+        Snapshot::named(self, kind, name).to_vec()
     }
 }
 

@@ -159,5 +159,5 @@ fn with_components_they_run() {
         component("thermo", "9.0", &["ingress", "egress"]),
     ]);
     let chosen = resolved(more).wanted.streams[0].component.version.clone();
-    assert!(ferrule_control::version::same(&chosen, "1"), "{chosen}");
+    assert!(ferrule_model::version::same(&chosen, "1"), "{chosen}");
 }

@@ -12,9 +12,10 @@ use crate::{
         ServiceDomainSpec, StreamDirection, StreamSpec, StreamUse, log::in_memory,
     },
     error::suggestion,
-    lookup::{Lookup, Resolution, compare_versions, component_of, resolve},
+    lookup::{Lookup, Resolution, component_of, resolve},
     schema,
     shape::{member, one_of},
+    version,
 };
 
 /// The version of the KPS service domain that this runtime stands for: the first with connectors.
@@ -176,7 +177,7 @@ impl Checker<'_> {
 
     fn class(&mut self, spec: &ClassSpec) {
         if let Some(needed) = spec.min_service_domain_version.as_deref().filter(|v| !v.is_empty())
-            && compare_versions(needed, SERVICE_DOMAIN_VERSION).is_gt()
+            && version::compare(needed, SERVICE_DOMAIN_VERSION).is_gt()
         {
             let message = format!("needs service domain {needed}, and this is {SERVICE_DOMAIN_VERSION}");
             self.found.push(
@@ -279,7 +280,7 @@ impl Checker<'_> {
         for (name, values) in &spec.selectors {
             for (index, value) in values.iter().enumerate() {
                 let path = format!("{}[{index}]", member("selectors", name));
-                self.label(&Ref::name(name), value, &path, "");
+                self.label(&Ref::parse(name), value, &path, "");
             }
         }
         for (path, used) in spec.uses() {

@@ -15,6 +15,7 @@ pub mod quantity;
 pub mod record;
 pub mod reference;
 pub mod schema;
+pub mod version;
 
 mod shape;
 

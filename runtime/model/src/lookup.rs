@@ -1,8 +1,8 @@
 //! Finding the object that a reference means.
 
-use std::{cmp::Ordering, sync::Arc};
+use std::sync::Arc;
 
-use crate::{Kind, Object, Ref, Uid, connector::ComponentSource};
+use crate::{Kind, Object, Ref, Uid, connector::ComponentSource, version};
 
 /// A set of objects to look in.
 pub trait Lookup {
@@ -82,89 +82,85 @@ impl Resolution {
     }
 }
 
-/// Finds what a reference means to the object that makes it: in its own project, where the kind belongs to one; of several
-/// versions the latest, unless the reference names one.
+/// Finds what a reference means to the object that makes it: of the candidates in its project the only one, and of several
+/// versions the latest.
 pub fn resolve(lookup: &dyn Lookup, kind: Kind, reference: &Ref, asker: Option<&Object>) -> Resolution {
-    let (parent, name, version) = match reference {
-        Ref::Uid(uid) => {
-            return match lookup.get(kind, uid) {
-                Some(object) => Resolution::Found(object),
-                // Text in the form of a UUID may be a name all the same.
-                None => Resolution::of(lookup.named(kind, uid.as_str())),
-            };
-        }
-        Ref::Name { parent, name, version } => (parent, name, version),
-    };
-    let mut objects = lookup.named(kind, name);
-    if let Some(version) = version {
-        objects.retain(|object| object.version() == Some(version));
-    }
-    if let Some(parent) = parent {
-        objects.retain(|object| {
-            object.instance_ref().is_some_and(|instance| {
-                match (&instance, resolve_in(lookup, Kind::Instance, &instance, object)) {
-                    (_, Some(instance)) => instance.name() == parent || instance.uid().as_str() == parent,
-                    (Ref::Name { name, .. }, None) => name == parent,
-                    (Ref::Uid(uid), None) => uid.as_str() == parent,
-                }
-            })
-        });
-    }
-    if kind.is_in_project()
-        && objects.len() > 1
-        && let Some(asker) = asker
-    {
-        let own = project_of(lookup, asker);
-        let near: Vec<_> = objects.iter().filter(|object| project_of(lookup, object) == own).cloned().collect();
-        if !near.is_empty() {
-            objects = near;
-        }
-    }
+    let project = asker.map(|asker| project_of(lookup, asker).unwrap_or_default());
+    let mut objects = candidates(lookup, kind, reference, project.as_deref());
     if kind.is_versioned() && objects.len() > 1 {
-        objects.sort_by(|a, b| compare_versions(a.version().unwrap_or_default(), b.version().unwrap_or_default()));
+        objects.sort_by(|a, b| version::compare(a.version().unwrap_or_default(), b.version().unwrap_or_default()));
         objects = objects.split_off(objects.len() - 1);
     }
     Resolution::of(objects)
 }
 
-/// An instance, without regard to projects: those of streams would be found by their instance again.
-fn resolve_in(lookup: &dyn Lookup, kind: Kind, reference: &Ref, asker: &Object) -> Option<Arc<Object>> {
-    match reference {
-        Ref::Uid(uid) => lookup.get(kind, uid).or_else(|| lookup.named(kind, uid.as_str()).pop()),
-        Ref::Name { name, .. } => {
-            let mut objects = lookup.named(kind, name);
-            if objects.len() > 1 {
-                let near: Vec<_> = objects
-                    .iter()
-                    .filter(|object| object.metadata.namespace == asker.metadata.namespace)
-                    .cloned()
-                    .collect();
-                if !near.is_empty() {
-                    objects = near;
-                }
-            }
-            objects.pop()
-        }
+/// The objects that a reference can mean from within a project (empty: from none; `None`: wherever they are): one by its id, or
+/// those of that name. A project is a namespace, so what belongs to another one is not meant, but for functions of no project,
+/// which are there for all. Text in the form of an id may be a name, and an id need not look like one.
+pub fn candidates(lookup: &dyn Lookup, kind: Kind, reference: &Ref, project: Option<&str>) -> Vec<Arc<Object>> {
+    let (parent, name, version) = match reference {
+        Ref::Uid(uid) => match lookup.get(kind, uid) {
+            Some(object) => return vec![object],
+            None => (None, uid.as_str(), None),
+        },
+        Ref::Name { parent, name, version } => (parent.as_deref(), name.as_str(), version.as_deref()),
+    };
+    let mut objects = lookup.named(kind, name);
+    objects.retain(|object| {
+        version.is_none_or(|wanted| object.version().is_some_and(|is| version::same(is, wanted)))
+            && project.is_none_or(|project| is_in(lookup, object, project))
+            && parent.is_none_or(|parent| is_of_instance(lookup, object, parent))
+    });
+    if objects.is_empty() && parent.is_none() && version.is_none() {
+        objects.extend(lookup.get(kind, &Uid::from(name)));
     }
+    objects
 }
 
-/// The project that an object belongs to: its name where it is known, else the id; that of a stream or config is its
-/// instance's. None for objects that are there for all, or say no project.
+fn is_in(lookup: &dyn Lookup, object: &Object, project: &str) -> bool {
+    if !object.kind.is_in_project() {
+        return true;
+    }
+    let own = project_of(lookup, object).unwrap_or_default();
+    own == project || (object.kind == Kind::Function && own.is_empty())
+}
+
+fn is_of_instance(lookup: &dyn Lookup, object: &Object, parent: &str) -> bool {
+    let Some(reference) = object.instance_ref() else { return false };
+    let named = match &reference {
+        Ref::Uid(uid) => uid.as_str() == parent,
+        Ref::Name { name, .. } => name == parent,
+    };
+    named
+        || instance_of(lookup, object, &reference)
+            .is_some_and(|instance| instance.name() == parent || instance.uid().as_str() == parent)
+}
+
+/// The instance of a stream or config, if there is exactly one that it can mean.
+fn instance_of(lookup: &dyn Lookup, object: &Object, reference: &Ref) -> Option<Arc<Object>> {
+    let project = project_of(lookup, object).unwrap_or_default();
+    Resolution::of(candidates(lookup, Kind::Instance, reference, Some(&project))).found()
+}
+
+/// The project that an object belongs to: its name where it is known, else what the object says. A stream or config that says none
+/// belongs to its instance's. None for objects that are there for all.
 pub fn project_of(lookup: &dyn Lookup, object: &Object) -> Option<String> {
-    if object.kind.is_in_instance()
-        && let Some(instance) = object.instance_ref()
-        && let Some(instance) = resolve_in(lookup, Kind::Instance, &instance, object)
-    {
-        return project_of(lookup, &instance);
+    let name_of = |text: &str| {
+        let by_id = lookup.get(Kind::Project, &Uid::from(text));
+        by_id.map_or_else(|| text.to_owned(), |project| project.name().to_owned())
+    };
+    if let Some(namespace) = &object.metadata.namespace {
+        return Some(name_of(namespace));
     }
     match object.project_ref() {
-        Some(Ref::Uid(uid)) => Some(match lookup.get(Kind::Project, &uid) {
-            Some(project) => project.name().to_owned(),
-            None => uid.to_string(),
-        }),
-        Some(Ref::Name { name, .. }) => Some(name),
-        None => object.metadata.namespace.clone(),
+        Some(Ref::Uid(uid)) => return Some(name_of(uid.as_str())),
+        Some(Ref::Name { name, .. }) => return Some(name_of(&name)),
+        None => {}
     }
+    // Without knowing the project an instance is found by its id, or by a name that only one has.
+    let reference = object.instance_ref().filter(|_| object.kind.is_in_instance())?;
+    let instance = Resolution::of(candidates(lookup, Kind::Instance, &reference, None)).found()?;
+    project_of(lookup, &instance)
 }
 
 /// The object that is there already and that a document stands for: by its id if it says one, else by project, instance,
@@ -180,8 +176,7 @@ pub fn existing(lookup: &dyn Lookup, document: &Object) -> Resolution {
     if document.kind.is_in_instance() {
         let instance = |object: &Object| {
             let reference = object.instance_ref()?;
-            let found = resolve_in(lookup, Kind::Instance, &reference, object);
-            Some(match found {
+            Some(match instance_of(lookup, object, &reference) {
                 Some(instance) if !instance.metadata.uid.is_unset() => instance.uid().to_string(),
                 Some(instance) => instance.name().to_owned(),
                 None => reference.to_string(),
@@ -218,42 +213,6 @@ pub fn component_of(lookup: &dyn Lookup, object: &Object) -> Option<Arc<Object>>
         // Whoever reads the document registers the file and puts its digest there.
         Some(ComponentSource::File(_)) => None,
     }
-}
-
-/// Which of two versions is later: by their numbers, and a pre-release before its release.
-pub fn compare_versions(a: &str, b: &str) -> Ordering {
-    let split = |version: &str| {
-        let version = version.strip_prefix('v').unwrap_or(version).to_owned();
-        let version = version.split('+').next().unwrap_or_default().to_owned();
-        match version.split_once('-') {
-            Some((release, pre)) => (release.to_owned(), Some(pre.to_owned())),
-            None => (version, None),
-        }
-    };
-    let parts = |a: &str, b: &str| {
-        let (a, b): (Vec<&str>, Vec<&str>) = (a.split('.').collect(), b.split('.').collect());
-        for index in 0..a.len().max(b.len()) {
-            let (a, b) = (a.get(index).unwrap_or(&"0"), b.get(index).unwrap_or(&"0"));
-            let number = |part: &str| if part.is_empty() { Ok(0) } else { part.parse::<u64>() };
-            let order = match (number(a), number(b)) {
-                (Ok(a), Ok(b)) => a.cmp(&b),
-                (Ok(_), Err(_)) => Ordering::Less,
-                (Err(_), Ok(_)) => Ordering::Greater,
-                (Err(_), Err(_)) => str::cmp(a, b),
-            };
-            if order.is_ne() {
-                return order;
-            }
-        }
-        Ordering::Equal
-    };
-    let ((a, a_pre), (b, b_pre)) = (split(a), split(b));
-    parts(&a, &b).then_with(|| match (a_pre, b_pre) {
-        (None, None) => Ordering::Equal,
-        (None, Some(_)) => Ordering::Greater,
-        (Some(_), None) => Ordering::Less,
-        (Some(a), Some(b)) => parts(&a, &b),
-    })
 }
 
 #[cfg(test)]
@@ -294,21 +253,22 @@ mod tests {
         assert_eq!(uid(Kind::Stream, "one/in", Some(&objects[8])), "s2");
         assert_eq!(uid(Kind::Stream, "two/in", None), "missing");
         assert_eq!(project_of(&objects, &objects[6]).as_deref(), Some("halls"));
+        // The name alone says which instance: the one of the project that asks.
+        let named = |project: &str, instance: &str| {
+            let asker = Object::new(Kind::Stream, "x", json!({"instance": instance})).map(|mut asker| {
+                asker.metadata.namespace = Some(project.to_owned());
+                asker
+            });
+            uid(Kind::Instance, instance, Some(&asker.unwrap()))
+        };
+        assert_eq!((named("halls", "one"), named("p2", "one")), ("i1".into(), "i2".into()));
+        assert_eq!((named("elsewhere", "one"), named("elsewhere", "i1")), ("missing".into(), "i1".into()));
+        let homeless = Object::new(Kind::Stream, "x", json!({"instance": "one"})).unwrap();
+        assert_eq!(project_of(&objects, &homeless), None, "two instances have the name");
         let again = Object::new(Kind::Stream, "in", json!({"instance": {"uid": "i1"}})).unwrap();
         assert_eq!(existing(&objects, &again).found().unwrap().uid().as_str(), "s1");
         let new = vec![Arc::new(again)];
         let over = Over { new: &new, old: &objects };
         assert_eq!(over.all(Kind::Stream).len(), 2);
-    }
-
-    #[test]
-    fn versions_are_compared_by_number() {
-        for (a, b) in
-            [("0.9.0", "0.10.0"), ("1.0.0-rc.1", "1.0.0"), ("2.3", "2.3.1"), ("1.0.0-rc.9", "1.0.0-rc.10"), ("", "1")]
-        {
-            assert_eq!(compare_versions(a, b), Ordering::Less, "{a} {b}");
-            assert_eq!(compare_versions(b, a), Ordering::Greater, "{b} {a}");
-        }
-        assert_eq!(compare_versions("2.3", "2.3.0"), Ordering::Equal);
     }
 }

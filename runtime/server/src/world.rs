@@ -9,7 +9,8 @@ use ferrule_model::connector::{
     ClassSpec, ComponentSource, ConfigSpec, FunctionSpec, GrantSpec, InstanceSpec, PipelineSpec, ProjectSpec,
     StreamSpec,
 };
-use ferrule_model::lookup::{self, Lookup, Resolution, compare_versions};
+use ferrule_model::lookup::{self, Lookup, Resolution};
+use ferrule_model::version;
 use ferrule_model::{Kind, Object, Ref, Uid};
 
 /// A set of objects, such as the store's with those of a document laid over them.
@@ -307,7 +308,7 @@ pub(crate) fn component_text(object: &Object) -> Option<String> {
 
 fn same_version(a: Option<&str>, b: Option<&str>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => compare_versions(a, b) == Ordering::Equal,
+        (Some(a), Some(b)) => version::same(a, b),
         (a, b) => a == b,
     }
 }
@@ -318,7 +319,7 @@ pub(crate) fn in_order(a: &Object, b: &Object) -> Ordering {
         .cmp(&b.kind)
         .then_with(|| a.metadata.namespace.cmp(&b.metadata.namespace))
         .then_with(|| a.name().cmp(b.name()))
-        .then_with(|| compare_versions(a.version().unwrap_or_default(), b.version().unwrap_or_default()))
+        .then_with(|| version::compare(a.version().unwrap_or_default(), b.version().unwrap_or_default()))
         .then_with(|| a.metadata.creation_timestamp.cmp(&b.metadata.creation_timestamp))
         .then_with(|| a.uid().cmp(b.uid()))
 }

@@ -1,7 +1,7 @@
 //! An instance: its class, and its parameters.
 
 use ferrule_model::connector::{InstanceSpec, StreamDirection, Values};
-use ferrule_model::{Kind, Object, Ref};
+use ferrule_model::{Kind, Object, Ref, version};
 use serde_json::Value;
 
 use super::class::Class;
@@ -11,7 +11,6 @@ use crate::component::{Pins, pins_of};
 use crate::finding::Problem;
 use crate::site::Site;
 use crate::snapshot::{Snapshot, spec};
-use crate::version;
 use crate::wanted::Chosen;
 
 /// An instance as its streams see it.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ferrule_model::connector::{PipelineSpec, StepSpec, StreamDirection, StreamUse, Values};
-use ferrule_model::{Code, Kind, Object, Truth, Uid};
+use ferrule_model::{Code, Kind, Object, Ref, Truth, Uid};
 use serde_json::{Value, json};
 
 use super::grant::{self, Asker};
@@ -58,8 +58,9 @@ pub(crate) fn resolve(
         (Some(to), _) => Some(egress(snapshot, streams, &project, to, "sink")?),
         (None, Some(external)) => {
             let kind = external.kind.as_deref().unwrap_or(&external.place);
-            let message =
-                format!("its output is a {kind}; only outputs of type Connector (an egress stream) are supported");
+            let message = format!(
+                "its output is of type {kind}; only outputs of type Connector (an egress stream) are supported"
+            );
             return Err(Problem::new("NotSupported", Code::Unsupported, message));
         }
         (None, None) => default,
@@ -291,6 +292,12 @@ fn selected<'a>(snapshot: &'a Snapshot, project: &str, selectors: &BTreeMap<Stri
     let ingress = snapshot.of(Kind::Stream).iter().map(|stream| &**stream).filter(|stream| {
         stream::direction(stream) == Some(StreamDirection::Ingress) && snapshot.project(stream) == project
     });
+    // A category is named by its name, and in documents of the KPS REST API by its id.
+    let name_of = |category: &str| {
+        let found = snapshot.candidates(Kind::Category, &Ref::parse(category), "");
+        found.first().map_or_else(|| category.to_owned(), |category| category.name().to_owned())
+    };
+    let selectors: Vec<_> = selectors.iter().map(|(category, values)| (name_of(category), values)).collect();
     ingress
         .filter(|stream| {
             let labels = stream::labels(snapshot, stream);

@@ -372,7 +372,10 @@ impl PipelineSpec {
         } else {
             &[("categorySelectors", !self.selectors.is_empty()), ("dataPipeline", self.input_pipeline.is_some())]
         };
-        check.choice(if native { "spec" } else { "input" }, inputs, false);
+        // `input` in a document of a file, `originSelectors` in one of the REST API.
+        let input = object.path("selectors");
+        let input = input.split('.').next().unwrap_or_default();
+        check.choice(if native { "spec" } else { input }, inputs, false);
         if !native && self.sink.is_none() && self.external.is_none() {
             check.choice("output", &[("localEdge", false), ("publicCloud", false)], false);
         }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::rest;
 use crate::{
     API_VERSION, Code, Diagnostic, Form, Kind, Metadata, Object, Ref, Status, Syntax, Uid, connector,
     quantity::Span,
@@ -74,6 +75,15 @@ pub(super) fn member_of<'a>(document: &'a Map<String, Value>, name: &str) -> Opt
     document.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))
 }
 
+/// The fields of a document of this kind.
+fn fields_of(kind: Kind, document: &Map<String, Value>) -> Option<&'static [KpsField]> {
+    if is_rest(kind, document) { Some(rest::FIELDS) } else { connector::kps_fields(kind) }
+}
+
+fn is_rest(kind: Kind, document: &Map<String, Value>) -> bool {
+    kind == Kind::Pipeline && rest::is_pipeline(document)
+}
+
 /// Recognises a document without a kind by its fields.
 pub(super) fn recognise(document: &Map<String, Value>) -> Option<Kind> {
     let has = |name| member_of(document, name).is_some();
@@ -85,6 +95,8 @@ pub(super) fn recognise(document: &Map<String, Value>) -> Option<Kind> {
         Some(Kind::Stream)
     } else if has("connectorInstanceID") && (has("config") || has("parameters")) {
         Some(Kind::Config)
+    } else if rest::is_pipeline(document) {
+        Some(Kind::Pipeline)
     } else {
         None
     }
@@ -92,7 +104,7 @@ pub(super) fn recognise(document: &Map<String, Value>) -> Option<Kind> {
 
 /// Reads a document of a known kind. Nothing if it has errors.
 pub(super) fn read(kind: Kind, document: Map<String, Value>, syntax: Syntax, check: &mut Check) -> Option<Object> {
-    let fields = connector::kps_fields(kind)?;
+    let fields = fields_of(kind, &document)?;
     let before = check.errors();
     check.lenient = true;
     let mut metadata = Metadata::default();
@@ -142,6 +154,9 @@ pub(super) fn read(kind: Kind, document: Map<String, Value>, syntax: Syntax, che
     }
     if check.errors() > before {
         return None;
+    }
+    if is_rest(kind, &document) {
+        spec.extend(rest::spec(&document));
     }
     if let Some(project) = spec.get("project") {
         metadata.namespace = project.get("name").or(Some(project)).and_then(Value::as_str).map(str::to_owned);
@@ -326,7 +341,7 @@ pub(super) fn write(
     document: &Map<String, Value>,
 ) -> Map<String, Value> {
     let mut out = document.clone();
-    let fields = connector::kps_fields(kind).unwrap_or_default();
+    let fields = fields_of(kind, document).unwrap_or_default();
     for field in fields {
         let key = field.key_in(document).cloned();
         let place = key.clone().unwrap_or_else(|| field.names[0].to_owned());
@@ -381,6 +396,9 @@ fn then(field: &KpsField, value: &Value) -> Map<String, Value> {
 pub(super) fn path(kind: Kind, document: &Map<String, Value>, native: &str) -> String {
     let end = native.find(['.', '[']).unwrap_or(native.len());
     let (head, rest) = native.split_at(end);
+    if is_rest(kind, document) {
+        return rest::path(native);
+    }
     let fields = connector::kps_fields(kind).unwrap_or_default();
     let of_head = || fields.iter().filter(|field| targets(field.to).contains(&head));
     let field = of_head().find(|field| field.key_in(document).is_some()).or_else(|| of_head().next());

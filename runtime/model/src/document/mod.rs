@@ -3,6 +3,7 @@
 pub(crate) mod kps;
 
 mod expand;
+mod rest;
 mod text;
 mod variables;
 

@@ -1,5 +1,7 @@
 //! Documents as people write them, right and wrong.
 
+mod rest;
+
 use serde_json::json;
 
 use super::*;

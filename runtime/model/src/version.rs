@@ -40,7 +40,8 @@ fn split(version: &str) -> (&str, Option<&str>) {
 }
 
 fn part(a: &str, b: &str) -> Ordering {
-    match (a.parse::<u64>(), b.parse::<u64>()) {
+    let number = |part: &str| if part.is_empty() { Ok(0) } else { part.parse::<u64>() };
+    match (number(a), number(b)) {
         (Ok(a), Ok(b)) => a.cmp(&b),
         (Ok(_), Err(_)) => Ordering::Less,
         (Err(_), Ok(_)) => Ordering::Greater,
@@ -85,6 +86,7 @@ mod tests {
             assert_eq!(compare(pair[0], pair[1]), Ordering::Less, "{pair:?}");
             assert_eq!(compare(pair[1], pair[0]), Ordering::Greater, "{pair:?}");
         }
+        assert_eq!(compare("", "1"), Ordering::Less, "none is before any");
         for (a, b) in [("1.0", "1.0.0"), ("v1", "1"), ("1.2.3+build", "1.2.3")] {
             assert!(same(a, b), "{a} {b}");
         }
