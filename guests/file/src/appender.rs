@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ferrule_sdk::prelude::*;
 use ferrule_sdk::status;
 
-use crate::path_in;
+use crate::{at, path_in};
 
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -70,14 +70,6 @@ impl LineSink {
         }
         self.len += self.lines.len() as u64;
         Ok(())
-    }
-}
-
-fn at(path: &Path, error: io::Error) -> Error {
-    let what = format!("{}: {error}", path.display());
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Error::Denied(what),
-        _ => Error::Unavailable(what),
     }
 }
 

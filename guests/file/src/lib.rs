@@ -3,6 +3,7 @@
 mod appender;
 mod reader;
 
+use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use ferrule_sdk::prelude::*;
@@ -20,6 +21,17 @@ fn path_in(folder: &str, file: &str) -> Result<PathBuf, Problem> {
         return Err(Problem::stream("/file", format!("`{file}` is not the name of a file in `folder`")));
     }
     Ok(Path::new(folder).join(file))
+}
+
+/// What went wrong with a file. A folder that is not granted is not there at all for a guest, and the standard library tells that in
+/// words only.
+fn at(path: &Path, error: io::Error) -> Error {
+    let path = path.display();
+    match error.kind() {
+        _ if error.to_string().contains("pre-opened") => Error::Denied(format!("{path}: its folder is not granted")),
+        io::ErrorKind::PermissionDenied => Error::Denied(format!("{path}: {error}")),
+        _ => Error::Unavailable(format!("{path}: {error}")),
+    }
 }
 
 ferrule_sdk::export!(connector: LineSource, LineSink);

@@ -1,14 +1,14 @@
 //! The source: each line of a file is a record, and the position is the offset in bytes of the next line.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use ferrule_sdk::prelude::*;
 use ferrule_sdk::{LineBuffer, status};
 
-use crate::path_in;
+use crate::{at, path_in};
 
 const POSITION_VERSION: u8 = 1;
 
@@ -117,14 +117,6 @@ impl LineSource {
             Ok(_) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-}
-
-fn at(path: &std::path::Path, error: io::Error) -> Error {
-    let what = format!("{}: {error}", path.display());
-    match error.kind() {
-        io::ErrorKind::PermissionDenied => Error::Denied(what),
-        _ => Error::Unavailable(what),
     }
 }
 
@@ -289,8 +281,10 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_may_come() {
+    fn a_folder_that_is_not_granted_is_told_as_that() {
         let error = LineSource::open_at("/nowhere/at/all".into(), true, None, From::Start).err().unwrap();
-        assert!(matches!(error, Error::Unavailable(ref what) if what.starts_with("/nowhere/at/all: ")), "{error}");
+        // Nothing is granted to a unit test.
+        let denied = "/nowhere/at/all: its folder is not granted";
+        assert!(matches!(error, Error::Denied(ref what) if what.starts_with(denied)), "{error}");
     }
 }

@@ -83,7 +83,9 @@ impl Error {
         match status.code() {
             tonic::Code::Unavailable => Error::Gone(format!("{message} ({address})")),
             tonic::Code::Unimplemented => {
-                Error::Protocol("the server does not know this call; it is of an older version".to_owned())
+                let text = format!("the server at {address} does not know this call");
+                let help = "it is of another version than this `ferrule`: use the same for both";
+                Error::refused(Diagnostic::new(Code::VersionMismatch, text).help(help))
             }
             tonic::Code::InvalidArgument | tonic::Code::OutOfRange => Error::Protocol(message),
             // A transport that breaks in the middle of an answer shows as unknown.
@@ -170,6 +172,14 @@ mod tests {
         assert_eq!(status.code(), tonic::Code::ResourceExhausted);
         let back = Error::from_status(&status, &Address::Unix("/s".into()));
         assert_eq!(back, Error::Refused(all));
+    }
+
+    #[test]
+    fn a_server_that_does_not_know_a_call_is_of_another_version() {
+        let status = tonic::Status::unimplemented("Operation is not implemented or not supported");
+        let Error::Refused(all) = Error::from_status(&status, &Address::Unix("/s".into())) else { panic!("no refusal") };
+        assert_eq!(all[0].code, Code::VersionMismatch);
+        assert!(all[0].message.contains("/s"), "{}", all[0]);
     }
 
     #[test]

@@ -418,6 +418,8 @@ pub struct DeadLetter {
     pub payload_bytes: u64,
     /// Why it cannot be replayed; empty if it can.
     pub obstacle: String,
+    /// The error (`FE0001` and so on) whose page explains the code; empty where there is none.
+    pub error: String,
 }
 
 /// How far a replay of dead letters is.

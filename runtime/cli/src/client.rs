@@ -1,6 +1,7 @@
 //! The connection to a server, and what its errors mean for the exit code.
 
 use ferrule_api::{Address, Client, Error};
+use ferrule_model::Code;
 
 use crate::context::Context;
 use crate::documents;
@@ -25,13 +26,32 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::Refused(diagnostics) => documents::refused(diagnostics),
-            error @ Error::NoServer { .. } => Failure::new(Exit::NoServer, error.to_string()).with_help(
+            error @ Error::NoServer { .. } => Failure::new(Exit::NoServer, error.to_string()).with_code(Code::NoServer).with_help(
                 "start one with `ferrule serve` in another terminal, or run documents without a server with `ferrule run FILE`;\n      \
                  a server elsewhere is named with --server or FERRULE_SERVER",
             ),
             error @ Error::Gone(_) => Failure::new(Exit::NoServer, error.to_string())
+                .with_code(Code::NoServer)
                 .with_help("look at the server's own output; `ferrule status` shows whether it is back"),
-            error => Failure::new(Exit::Failed, error.to_string()),
+            error @ Error::Protocol(_) => Failure::new(Exit::Failed, error.to_string()).with_code(Code::VersionMismatch),
+            error => Failure::new(Exit::Failed, error.to_string()).with_code(Code::Internal),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_does_not_explain_has_a_code_all_the_same() {
+        for (error, code, exit) in [
+            (Error::Gone("reset".into()), Code::NoServer, Exit::NoServer),
+            (Error::Protocol("no frame".into()), Code::VersionMismatch, Exit::Failed),
+            (Error::Internal("a task ended".into()), Code::Internal, Exit::Failed),
+        ] {
+            let failure = Failure::from(error);
+            assert_eq!((failure.code, failure.exit), (Some(code), exit), "{failure}");
         }
     }
 }

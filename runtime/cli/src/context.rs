@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::output::Output;
 
 /// What the command line takes from its environment. Nothing else in this crate reads environment variables, except for
@@ -60,7 +60,7 @@ impl Context {
     /// The data folder to use: `given`, or this user's.
     pub(crate) fn data_folder(&self, given: Option<&Path>) -> Result<PathBuf, Failure> {
         given.map(Path::to_owned).or_else(|| self.surroundings.data.clone()).ok_or_else(|| {
-            Failure::new(Exit::Usage, "no data folder is known: HOME is not set")
+            Failure::usage("no data folder is known: HOME is not set")
                 .with_help("name one with --data DIR or FERRULE_DATA")
         })
     }

@@ -90,9 +90,9 @@ fn read_file(path: &Path) -> Result<Source, Failure> {
     Ok(Source { name: path.display().to_string(), folder, bytes })
 }
 
-fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
+pub(crate) fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
     let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
-    Failure::new(exit, format!("cannot read {}: {error}", path.display()))
+    Failure::new(exit, format!("cannot read {}: {error}", path.display())).with_code(Code::Unreadable)
 }
 
 /// Reads all objects of all sources, and all that is wrong with them at once. `noun` is what the command line said they are.
@@ -123,7 +123,7 @@ pub(crate) fn refused(diagnostics: Vec<Diagnostic>) -> Failure {
         more => format!("{more} errors; nothing was changed"),
     };
     let exit = first.map_or(Exit::Failed, exit_of);
-    let failure = Failure { exit, message, help: None, diagnostics };
+    let failure = Failure { diagnostics, ..Failure::new(exit, message) };
     match first {
         Some(code) => failure.with_help(format!("`ferrule explain {code}` explains it")),
         None => failure,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ferrule_model::Diagnostic;
+use ferrule_model::{Code, Diagnostic};
 
 /// The exit codes of `ferrule`. They are part of its interface: scripts depend on them, and `docs/cli.md` lists them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,8 @@ impl Exit {
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) exit: Exit,
+    /// The page that explains it, where there is one.
+    pub(crate) code: Option<Code>,
     /// One line for a person; empty when everything was said already.
     pub(crate) message: String,
     /// What to do about it.
@@ -54,16 +56,21 @@ pub(crate) type Outcome = Result<(), Failure>;
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), help: None, diagnostics: Vec::new() }
+        Self { exit, code: None, message: message.into(), help: None, diagnostics: Vec::new() }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
-        Self::new(Exit::Usage, message)
+        Self::new(Exit::Usage, message).with_code(Code::Usage)
     }
 
     /// Ends with this code and says nothing more.
     pub(crate) fn silent(exit: Exit) -> Self {
         Self::new(exit, "")
+    }
+
+    pub(crate) fn with_code(mut self, code: Code) -> Self {
+        self.code = Some(code);
+        self
     }
 
     pub(crate) fn with_help(mut self, help: impl Into<String>) -> Self {
@@ -83,7 +90,7 @@ impl From<anyhow::Error> for Failure {
         if let Some(io) = error.downcast_ref::<std::io::Error>()
             && io.kind() == std::io::ErrorKind::NotFound
         {
-            return Self::new(Exit::NotFound, format!("{error:#}"));
+            return Self::new(Exit::NotFound, format!("{error:#}")).with_code(Code::Unreadable);
         }
         Self::new(Exit::Failed, format!("{error:#}"))
     }
@@ -92,8 +99,10 @@ impl From<anyhow::Error> for Failure {
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
         match error.kind() {
-            std::io::ErrorKind::NotFound => Self::new(Exit::NotFound, error.to_string()),
-            std::io::ErrorKind::PermissionDenied => Self::new(Exit::Refused, error.to_string()),
+            std::io::ErrorKind::NotFound => Self::new(Exit::NotFound, error.to_string()).with_code(Code::Unreadable),
+            std::io::ErrorKind::PermissionDenied => {
+                Self::new(Exit::Refused, error.to_string()).with_code(Code::Unreadable)
+            }
             _ => Self::new(Exit::Failed, error.to_string()),
         }
     }
@@ -102,11 +111,15 @@ impl From<std::io::Error> for Failure {
 impl From<ferrule_testkit::Error> for Failure {
     fn from(error: ferrule_testkit::Error) -> Self {
         use ferrule_testkit::Error;
-        let exit = match &error {
-            Error::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::NotFound,
-            Error::Script { .. } | Error::Load(_) | Error::Runner(_) => Exit::Invalid,
-            Error::Read { .. } | Error::Host(_) => Exit::Failed,
+        let (exit, code) = match &error {
+            Error::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                (Exit::NotFound, Some(Code::Unreadable))
+            }
+            Error::Load(error) => (Exit::Invalid, Some(error.code())),
+            Error::Script { .. } | Error::Runner(_) => (Exit::Invalid, None),
+            Error::Read { .. } => (Exit::Failed, Some(Code::Unreadable)),
+            Error::Host(_) => (Exit::Failed, Some(Code::Internal)),
         };
-        Self::new(exit, error.to_string())
+        Self { code, ..Self::new(exit, error.to_string()) }
     }
 }

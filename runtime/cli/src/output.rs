@@ -87,7 +87,8 @@ impl Output {
             self.diagnostic(diagnostic);
         }
         if !failure.message.is_empty() {
-            self.talk("error: ", Tone::Bad, &failure.message);
+            let label = failure.code.map_or_else(|| "error: ".to_owned(), |code| format!("error[{code}]: "));
+            self.talk(&label, Tone::Bad, &failure.message);
         }
         if let Some(help) = &failure.help {
             self.talk("help: ", Tone::Good, help);

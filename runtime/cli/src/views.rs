@@ -235,12 +235,20 @@ pub(crate) fn status_text(output: &Output, report: &StatusReport) -> String {
     text
 }
 
+/// The beginning of a long text, and the code that it ends in.
 fn clipped(text: &str) -> String {
     const WIDTH: usize = 60;
     if text.is_empty() {
         return "-".to_owned();
     }
-    if text.chars().count() <= WIDTH { text.to_owned() } else { text.chars().take(WIDTH - 1).chain(['…']).collect() }
+    let first = text.lines().next().unwrap_or_default();
+    if first.len() == text.len() && text.chars().count() <= WIDTH {
+        return text.to_owned();
+    }
+    let code = text.rfind(" [FE").and_then(|at| text.get(at..at + " [FE0000]".len())).unwrap_or_default();
+    let kept: String = first.strip_suffix(code).unwrap_or(first).chars().take(WIDTH - 1 - code.len()).collect();
+    let code = if kept.contains(code) { "" } else { code };
+    format!("{kept}…{code}")
 }
 
 /// Shows what became of each object, with its warnings; fails if storing any of them failed.
@@ -268,7 +276,7 @@ pub(crate) fn applied(output: &Output, objects: &[AppliedObject], warnings: &[Di
         objects.iter().filter(|o| o.action == Action::Failed).flat_map(|o| o.diagnostics.clone()).collect();
     if objects.iter().any(|o| o.action == Action::Failed) {
         let message = "some objects were not stored";
-        return Err(Failure { exit: Exit::Conflict, message: message.to_owned(), help: None, diagnostics: failed });
+        return Err(Failure { diagnostics: failed, ..Failure::new(Exit::Conflict, message) });
     }
     Ok(())
 }
@@ -284,6 +292,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_long_error_keeps_its_code() {
+        assert_eq!(clipped(""), "-");
+        assert_eq!(clipped("short [FE0501]"), "short [FE0501]");
+        let long = clipped(&format!("{} [FE0501]", "word ".repeat(40)));
+        assert!(long.ends_with("… [FE0501]") && long.chars().count() <= 60, "{long}");
+        assert_eq!(clipped("not granted [FE0401]. Apply:\nkind: Grant"), "not granted [FE0401]. Apply:…");
+    }
 
     #[test]
     fn a_cell_shows_what_a_reference_names() {

@@ -38,15 +38,17 @@ pub struct Finding {
     pub reason: String,
     /// Why, for people.
     pub message: String,
+    /// What stands in the way, where that is why; the message is its text.
+    pub problem: Option<Problem>,
 }
 
 impl Finding {
     pub(crate) fn new(kind: &'static str, status: impl Into<Truth>, reason: &str, message: impl Into<String>) -> Self {
-        Self { kind, status: status.into(), reason: reason.to_owned(), message: message.into() }
+        Self { kind, status: status.into(), reason: reason.to_owned(), message: message.into(), problem: None }
     }
 
     pub(crate) fn problem(kind: &'static str, problem: &Problem) -> Self {
-        Self::new(kind, false, problem.reason, problem.to_string())
+        Self { problem: Some(problem.clone()), ..Self::new(kind, false, problem.reason, problem.to_string()) }
     }
 }
 
@@ -82,7 +84,7 @@ impl Report {
         };
         status.conditions.retain(|old| self.findings.iter().any(|new| new.kind == old.kind));
         for finding in &self.findings {
-            let Finding { kind, status: truth, reason, message } = finding;
+            let Finding { kind, status: truth, reason, message, .. } = finding;
             status.set(Condition::new(kind, *truth, reason, message.clone(), self.generation, now));
         }
         status

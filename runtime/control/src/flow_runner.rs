@@ -92,7 +92,7 @@ async fn verdict(component: &Component, [static_parameters, config, parameters]:
         }
         Err(error) => {
             let message = format!("the component cannot check its parameters: {error}");
-            Some(Problem::new("ParametersUnchecked", Code::GuestFailed, message))
+            Some(Problem::new("ParametersUnchecked", error.code(), message))
         }
     }
 }

@@ -230,6 +230,7 @@ mod tests {
         let mut says = guest(StreamState::Running);
         says.health = Some(Health { healthy: false, message: "next attempt in 4 s".into() });
         says.last_refusal = Some(Refusal {
+            code: ferrule_model::Code::NetDenied,
             guest: "s".into(),
             kind: "tcp".into(),
             host: "h".into(),

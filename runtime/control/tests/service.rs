@@ -201,6 +201,7 @@ async fn what_is_observed_is_written_and_own_writes_are_no_change() {
                 status: Truth::True,
                 reason: "Open".into(),
                 message: String::new(),
+                problem: None,
             }],
             facts: [("restarts".to_owned(), json!(2))].into_iter().collect(),
             counters: json!({"records": 7}),

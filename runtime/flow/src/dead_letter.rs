@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use ferrule_model::Code;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{RecordAddress, RecordId};
 
@@ -46,6 +47,18 @@ impl LetterCode {
             Self::TooLarge => "too-large",
             Self::Unknown => "unknown",
         }
+    }
+
+    /// The error whose page explains it, where there is one.
+    pub fn error(self) -> Option<Code> {
+        Some(match self {
+            Self::Rejected => Code::Rejected,
+            Self::Poison => Code::Poisonous,
+            Self::Malformed => Code::Malformed,
+            Self::Attempts | Self::Age => Code::RetriesExhausted,
+            Self::TooLarge => Code::RecordTooLarge,
+            Self::Unknown => return None,
+        })
     }
 }
 

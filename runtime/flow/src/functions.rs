@@ -337,7 +337,7 @@ impl Instance {
         self.shared.failed(error);
         self.shared.end_session();
         if remedy(error) == Remedy::StayDown {
-            self.shared.set_state(StreamState::Failed, error.to_string());
+            self.shared.set_state(StreamState::Failed, error.told());
             cancel.cancelled().await;
             return Err(Cancelled);
         }

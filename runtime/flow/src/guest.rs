@@ -143,7 +143,7 @@ pub(crate) fn remedy(error: &CallError) -> Remedy {
             GuestErrorKind::Invalid => Remedy::StayDown,
             GuestErrorKind::Failed => Remedy::Suspect,
         },
-        CallError::Refused { .. } | CallError::Host(_) | CallError::Gone(_) => Remedy::Reopen,
+        CallError::Refused { .. } | CallError::Host { .. } | CallError::Gone(_) => Remedy::Reopen,
         CallError::NotExported { .. } => Remedy::StayDown,
         CallError::Trap { .. } | CallError::TimedOut { .. } | CallError::Limit { .. } | CallError::Malformed { .. } => {
             Remedy::Suspect

@@ -134,7 +134,7 @@ impl Keeper {
         self.broken = true;
         if remedy(error) == Remedy::StayDown {
             self.wait = None;
-            self.shared.set_state(StreamState::Failed, error.to_string());
+            self.shared.set_state(StreamState::Failed, error.told());
             // The stream stays down until another plan comes.
             self.refused = Some(self.orders.borrow().plan.clone());
             self.proven = None;
@@ -202,7 +202,7 @@ impl Keeper {
             && remedy(error) != Remedy::Reopen
         {
             let (new, old) = (plan.guest.component.artifact().digest(), proven.guest.component.artifact().digest());
-            self.shared.error(format!("the component {new} does not open, so {old} goes on: {error}"));
+            self.shared.error(format!("the component {new} does not open, so {old} goes on: {}", error.told()));
             self.refused = Some(plan.clone());
             self.wait = None;
             return;

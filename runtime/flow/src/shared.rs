@@ -122,7 +122,7 @@ impl Shared {
 
     /// A call failed. A refusal was told when it happened ([`Observer::denied`]), so here it is only kept.
     pub(crate) fn failed(&self, error: &CallError) {
-        let CallError::Refused { refusal, .. } = error else { return self.error(error.to_string()) };
+        let CallError::Refused { refusal, .. } = error else { return self.error(error.told()) };
         tracing::debug!(guest = &*self.name, "{}", refusal.summary());
         self.line(Level::Debug, "ferrule", refusal.summary(), &[]);
         self.facts().last_error = Some((error.to_string(), now_ms()));
@@ -242,12 +242,15 @@ impl Observer for Shared {
 
 #[cfg(test)]
 mod tests {
+    use ferrule_model::Code;
+
     use super::*;
 
     #[test]
     fn a_refusal_is_told_once_for_each_address_and_on_one_line() {
         let shared = Shared::new("s");
         let refusal = |port| Refusal {
+            code: Code::NetDenied,
             guest: "s".into(),
             kind: "tcp".into(),
             host: "a".into(),
@@ -283,6 +286,7 @@ mod tests {
     #[test]
     fn the_error_of_a_refused_session_says_it_once() {
         let refusal = Refusal {
+            code: Code::NetDenied,
             guest: "s".into(),
             kind: "tcp".into(),
             host: "a".into(),

@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use ferrule_host::GuestErrorKind;
+use ferrule_model::Code;
 use ferrule_transport::Bounds;
 
 use crate::fakes::{Behaviour, Fake, Harness, World, guest_error, numbers, trap};
@@ -115,7 +116,7 @@ async fn what_is_rejected_is_settled_once_its_letter_is_stored() {
     assert_eq!(letters.len(), 1);
     assert_eq!((&*letters[0].payload, &*letters[0].key), (&b"7"[..], &b"k2"[..]));
     assert_eq!((letters[0].reason.as_str(), letters[0].attempts), ("scripted", 1));
-    assert_eq!(letters[0].code, LetterCode::Rejected);
+    assert_eq!((letters[0].code, letters[0].code.error()), (LetterCode::Rejected, Some(Code::Rejected)));
     assert_eq!(letters[0].address.as_ref().unwrap().offset, 7);
     assert_eq!((letters[0].step.as_str(), letters[0].component.as_str()), ("out", "sink"));
     let pipeline = harness.pipeline();
@@ -144,6 +145,7 @@ async fn a_limit_of_attempts_gives_up() {
     harness.until_settled(5).await;
     assert_eq!(harness.letters.letters()[0].reason, "gave up after 3 attempts: busy");
     assert_eq!(harness.letters.letters()[0].code, LetterCode::Attempts);
+    assert_eq!(LetterCode::Attempts.error(), Some(Code::RetriesExhausted));
     assert_eq!(harness.letters.letters()[0].attempts, 3);
 }
 
@@ -197,6 +199,8 @@ async fn parameters_that_can_never_work_keep_the_stream_down_until_they_change()
     harness
         .until("it has failed", |flow| flow.streams.values().any(|stream| stream.guest.state == StreamState::Failed))
         .await;
+    let guest = harness.stream("in").guest;
+    assert!(guest.detail.ends_with("[FE0505]") && guest.last_error.unwrap().ends_with("[FE0505]"));
     harness.publish(10);
     harness.plan.streams[0].guest.parameters = r#"{"better":true}"#.into();
     harness.apply().await;
@@ -236,6 +240,7 @@ async fn a_record_too_large_for_the_log_wedges_nothing() {
     assert_eq!(harness.sink.delivered(), ["0", "2"]);
     let letters = harness.letters.letters();
     assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].code.error(), Some(Code::RecordTooLarge));
     assert_eq!(
         (letters[0].payload.len() as u64 + letters[0].truncated, letters[0].pipeline.clone()),
         ((1 << 20) + 1, None)

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use ferrule_model::Code;
 use wasmtime::{Store, StoreContextMut, UpdateDeadline};
 
 use crate::engine::TICK;
@@ -125,9 +126,8 @@ pub(crate) fn explain(call: &'static str, ended: Ended, bounds: &Bounds, guest: 
         return limit;
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {
-        return CallError::Host(
-            "no more instances fit into the dense engine; raise the server's number of instances".to_owned(),
-        );
+        let message = "no more instances fit into the dense engine; raise the server's number of instances".to_owned();
+        return CallError::Host { code: Code::LimitReached, message };
     }
     let root = error.root_cause().to_string();
     if root.contains("hostcall fuel") || root.contains("fuel allocated for hostcalls") {

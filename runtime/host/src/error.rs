@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use ferrule_model::Code;
 use thiserror::Error;
 
 /// The engine cannot be had.
@@ -89,6 +90,23 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    /// The page that explains it.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotWasm { .. } => Code::NotWasm,
+            Self::CoreModule => Code::CoreModule,
+            Self::Command => Code::Command,
+            Self::UnknownWorld { .. } => Code::UnknownWorld,
+            Self::UnknownImport { .. } => Code::UnknownImport,
+            Self::NewerContract { .. } => Code::NewerContract,
+            Self::InvalidDescribe { .. } | Self::Describe(_) => Code::InvalidDescribe,
+            Self::Compile(_) => Code::CompileFailed,
+            Self::TooLarge { .. } => Code::ComponentTooLarge,
+        }
+    }
+}
+
 /// What the guest itself answered instead of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum GuestErrorKind {
@@ -127,6 +145,8 @@ pub struct GuestError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("{message}")]
 pub struct Refusal {
+    /// The page that explains it.
+    pub code: Code,
     /// The stream or step.
     pub guest: String,
     /// The ability that was missing: `tcp`, `http`, `resolve`, `listen`, `read` or `write`.
@@ -137,7 +157,7 @@ pub struct Refusal {
     pub address: Option<IpAddr>,
     /// The port; 0 where there is none.
     pub port: u16,
-    /// One sentence: who, what, why.
+    /// One sentence: who, what, why, with the code.
     pub message: String,
     /// What to write where: the lines of a Grant document, or why no document helps.
     pub remedy: String,
@@ -233,9 +253,44 @@ pub enum CallError {
         /// What the component is.
         world: &'static str,
     },
-    /// The host itself failed: no slot for an instance, a folder that does not open.
-    #[error("{0}")]
-    Host(String),
+    /// The host cannot give what the guest needs: no slot for an instance, a folder that does not open.
+    #[error("{message}")]
+    Host {
+        /// The page that explains it.
+        code: Code,
+        /// What, and what to do about it.
+        message: String,
+    },
+}
+
+impl CallError {
+    /// The page that explains it.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Guest(error) => match error.kind {
+                GuestErrorKind::Unavailable => Code::GuestUnavailable,
+                GuestErrorKind::Invalid => Code::GuestInvalid,
+                // What the network refused is `Refused`; folders that were not granted are simply not there for a guest.
+                GuestErrorKind::Denied => Code::FileDenied,
+                GuestErrorKind::Failed => Code::GuestFailed,
+            },
+            Self::Refused { refusal, .. } => refusal.code,
+            Self::Trap { .. } | Self::Gone(_) => Code::Trap,
+            Self::TimedOut { .. } => Code::TimedOut,
+            Self::Limit { .. } => Code::LimitReached,
+            Self::Malformed { .. } => Code::Malformed,
+            Self::NotExported { .. } => Code::WrongWorld,
+            Self::Host { code, .. } => *code,
+        }
+    }
+
+    /// The text for people, with the code. That of a refusal has it already.
+    pub fn told(&self) -> String {
+        match self {
+            Self::Refused { .. } => self.to_string(),
+            _ => format!("{self} [{}]", self.code()),
+        }
+    }
 }
 
 /// The refusal with its remedy, once. Guests are told both and mostly pass them on, so their words are added only if they are

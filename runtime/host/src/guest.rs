@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use ferrule_model::Code;
 use ferrule_model::capability::{Ability, AbilityKind, Target};
 use ferrule_model::component::Capability;
 use wasmtime::component::ResourceTable;
@@ -91,9 +92,10 @@ fn open_folders(wasi: &mut WasiCtxBuilder, abilities: &[Ability]) -> Result<(), 
         cap_std::fs::Dir::open_ambient_dir(folder, cap_std::ambient_authority())
             .and_then(|_| wasi.preopened_dir(folder, folder, permissions).map_err(std::io::Error::other))
             .map_err(|error| {
-                CallError::Host(format!(
+                let message = format!(
                     "the granted folder `{folder}` cannot be opened: {error}. Make the folder, or correct the grant"
-                ))
+                );
+                CallError::Host { code: Code::Unreadable, message }
             })?;
     }
     Ok(())

@@ -358,21 +358,39 @@ mod tests {
         assert!("FE9999".parse::<Code>().is_err());
     }
 
-    #[test]
-    fn every_document_code_has_a_test_that_produces_it() {
-        let tests = [
-            include_str!("document/tests.rs"),
-            include_str!("document/variables.rs"),
-            include_str!("check/tests.rs"),
-            include_str!("schema.rs"),
-        ];
-        for code in Code::ALL {
-            // A file that cannot be read is met where files are read.
-            if code.id() < "FE0200" && *code != Code::Unreadable {
-                let name = format!("Code::{code:?}");
-                assert!(tests.iter().any(|text| text.contains(&name)), "{name}");
+    /// The tests in the Rust files below a folder: files that are tests alone, and what stands below `#[cfg(test)]` in others.
+    fn tests_below(folder: &std::path::Path, found: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            if path.is_dir() && name != "target" {
+                tests_below(&path, found);
+            } else if name.ends_with(".rs")
+                && path != std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/error.rs")
+            {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let alone = name == "tests.rs" || path.components().any(|part| part.as_os_str() == "tests");
+                let start = if alone { Some(0) } else { text.find("#[cfg(test)]") };
+                found.extend(start.map(|start| &text[start..]));
             }
         }
+    }
+
+    #[test]
+    fn every_code_has_a_test_that_names_it() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut tests = String::new();
+        for folder in ["runtime", "tests/suites/tests"] {
+            tests_below(&root.join(folder), &mut tests);
+        }
+        let named = |code: &&Code| {
+            let name = format!("Code::{code:?}");
+            let whole = |rest: &str| !rest.starts_with(|next: char| next.is_ascii_alphanumeric());
+            tests.contains(code.id()) || tests.split(&name).skip(1).any(whole)
+        };
+        let missing: Vec<_> =
+            Code::ALL.iter().filter(|code| !named(code)).map(|code| format!("{code} {code:?}")).collect();
+        assert!(missing.is_empty(), "no test brings about {missing:?}; write one, or take the code and its page away");
     }
 
     #[test]

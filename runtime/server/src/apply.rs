@@ -263,6 +263,11 @@ fn one(world: &World, read: Read, application: &Application) -> Result<Planned, 
         }
         _ => {}
     }
+    if let Some(there) = before.as_deref().filter(|there| is_stale(&object, there)) {
+        let text = format!("{} was changed since this document was read", there.title());
+        let help = "read it again with `ferrule get -o yaml` and make the change there; without `resourceVersion` a document is applied over whatever is there";
+        return Err(Box::new(problem(Code::Conflict, text).at("metadata.resourceVersion").help(help)));
+    }
     if let Some(set) = &application.set {
         object.metadata.annotations.insert(notes::SET.to_owned(), set.clone());
     }
@@ -276,6 +281,15 @@ fn one(world: &World, read: Read, application: &Application) -> Result<Planned, 
         Some(_) => Action::Configured,
     };
     Ok(Planned { object: Arc::new(object), before, document, action })
+}
+
+/// Whether a document that says what it was read at was read before the last change. Statuses are written all the time: they raise
+/// the version, and nobody's change is lost for them as long as the generation is the same.
+fn is_stale(document: &Object, there: &Object) -> bool {
+    let (read, now) = (&document.metadata, &there.metadata);
+    !read.resource_version.is_empty()
+        && read.resource_version != now.resource_version
+        && (read.generation == 0 || read.generation != now.generation)
 }
 
 /// Keeps of the stored object what a document does not say.

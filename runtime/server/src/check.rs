@@ -62,11 +62,9 @@ impl Check<'_> {
             .or_else(|| {
                 report.findings.iter().find(|finding| finding.status == Truth::False && finding.kind == types::READY)
             })?;
-        // The text of a problem ends in its code.
-        let (message, code) = finding.message.rsplit_once(" (")?;
-        let code: Code = code.strip_suffix(')')?.parse().ok()?;
-        let diagnostic = Diagnostic::new(code, format!("{}: {message}", object.title()));
-        match code {
+        let problem = finding.problem.as_ref()?;
+        let diagnostic = Diagnostic::new(problem.code, format!("{}: {}", object.title(), problem.message));
+        match problem.code {
             Code::BadParameters | Code::BadSchema => None,
             Code::DirectionNotAllowed
             | Code::ServiceDomainTooOld
@@ -225,15 +223,7 @@ fn with_args(mut under: Values, over: &Values) -> Values {
 }
 
 fn guest_failed(component: &Component, error: &ferrule_host::CallError) -> Diagnostic {
-    use ferrule_host::CallError;
-    let code = match error {
-        CallError::Trap { .. } | CallError::Gone(_) => Code::Trap,
-        CallError::TimedOut { .. } => Code::TimedOut,
-        CallError::Limit { .. } => Code::LimitReached,
-        CallError::Malformed { .. } => Code::Malformed,
-        _ => Code::GuestFailed,
-    };
     let name = &component.description().name;
-    Diagnostic::new(code, format!("component {name} cannot check its parameters: {error}"))
+    Diagnostic::new(error.code(), format!("component {name} cannot check its parameters: {error}"))
         .help("this is a defect of the component; tell its author, or register another version")
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use ferrule_host::HostError;
+use ferrule_model::Code;
 use ferrule_store::StoreError;
 
 /// Why a server does not start. The text says what to do about it.
@@ -78,4 +79,19 @@ pub enum StartError {
         /// How many bytes it may have.
         limit: usize,
     },
+}
+
+impl StartError {
+    /// The page that explains it.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Folder { .. } | Self::NewerFolder { .. } | Self::Log(_) => Code::DataFolder,
+            Self::Store(StoreError::Locked { .. }) => Code::ServerRunning,
+            Self::Store(_) => Code::StoreUnusable,
+            Self::Task(_) | Self::Host(_) => Code::Internal,
+            Self::Listen { .. } | Self::Socket { .. } => Code::AddressInUse,
+            Self::SocketPath { .. } => Code::Usage,
+        }
+    }
 }

@@ -146,16 +146,5 @@ fn unreadable(path: &Path, digest: &str, error: &io::Error) -> Diagnostic {
 
 /// A refused artifact as people see it. What to do about it is in the error's own text.
 fn describe(error: &LoadError) -> Diagnostic {
-    let code = match error {
-        LoadError::NotWasm { .. } => Code::NotWasm,
-        LoadError::CoreModule => Code::CoreModule,
-        LoadError::Command => Code::Command,
-        LoadError::UnknownWorld { .. } => Code::UnknownWorld,
-        LoadError::UnknownImport { .. } => Code::UnknownImport,
-        LoadError::NewerContract { .. } => Code::NewerContract,
-        LoadError::InvalidDescribe { .. } | LoadError::Describe(_) => Code::InvalidDescribe,
-        LoadError::Compile(_) => Code::CompileFailed,
-        LoadError::TooLarge { .. } => Code::ComponentTooLarge,
-    };
-    Diagnostic::new(code, error.to_string())
+    Diagnostic::new(error.code(), error.to_string())
 }

@@ -166,7 +166,8 @@ impl<'a> Live<'a> {
                 break;
             }
         }
-        let all = Batch::concat(&std::mem::take(&mut self.pending)).map_err(|e| CallError::Host(e.to_string()))?;
+        let all = Batch::concat(&std::mem::take(&mut self.pending))
+            .map_err(|e| CallError::Malformed { call: "next", problem: e.to_string() })?;
         let taken = all.slice(0..count);
         let rest = all.slice(count..all.len());
         if !rest.is_empty() {

@@ -56,6 +56,7 @@ impl From<DeadLetter> for proto::DeadLetter {
             truncated: d.truncated,
             payload_bytes: d.payload_bytes,
             obstacle: d.obstacle,
+            error: d.error,
         }
     }
 }
@@ -78,6 +79,7 @@ impl From<proto::DeadLetter> for DeadLetter {
             truncated: d.truncated,
             payload_bytes: d.payload_bytes,
             obstacle: d.obstacle,
+            error: d.error,
         }
     }
 }

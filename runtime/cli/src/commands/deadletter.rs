@@ -191,7 +191,7 @@ impl Show {
         let client = context.client().await?;
         let query = DeadLetterQuery { letters: vec![self.letter.clone()], ..DeadLetterQuery::default() };
         let Some(letter) = all(&client, query).await?.into_iter().next() else {
-            return Err(Failure::new(Exit::NotFound, format!("there is no dead letter `{}`", self.letter)));
+            return Err(super::noun::not_found(&format!("dead letter `{}`", self.letter)));
         };
         let output = &context.output;
         match output.format {
@@ -373,6 +373,7 @@ fn head_json(letter: &DeadLetter) -> Map<String, Value> {
         ("step", &letter.step),
         ("component", &letter.component),
         ("code", &letter.code),
+        ("error", &letter.error),
         ("reason", &letter.reason),
         ("address", &letter.address),
         ("obstacle", &letter.obstacle),
@@ -428,7 +429,10 @@ fn text(output: &Output, letter: &DeadLetter) -> String {
     line("Stream", &letter.stream);
     line("Step", &letter.step);
     line("Component", &letter.component);
-    line("Code", &letter.code);
+    match letter.error.as_str() {
+        "" => line("Code", &letter.code),
+        error => line("Code", &format!("{} ({error})", letter.code)),
+    }
     line("Reason", &letter.reason);
     line("Attempts", &letter.attempts.to_string());
     line("Address", &letter.address);

@@ -17,6 +17,7 @@ impl Explain {
     pub(crate) fn run(self, context: &Context) -> Outcome {
         let code: Code = self.code.parse().map_err(|_| {
             Failure::new(Exit::NotFound, format!("there is no error code {}", self.code))
+                .with_code(Code::NotFound)
                 .with_help("codes look like FE0101; docs/errors lists them")
         })?;
         context.output.raw(code.page().as_bytes())

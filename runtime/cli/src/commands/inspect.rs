@@ -6,9 +6,10 @@ use clap::Args;
 use ferrule_api::Platform;
 use ferrule_api::report::ComponentFacts;
 use ferrule_api::request::Inspection;
+use ferrule_model::Code;
 use serde_json::{Map, Value, json};
 
-use super::noun::read_component;
+use super::noun::{not_loaded, read_component};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Format, Output, Tone};
@@ -33,7 +34,7 @@ impl Inspect {
             let spinner = context.output.spinner("checking and compiling");
             let loaded = ferrule_testkit::load(&bytes).await;
             spinner.finish_and_clear();
-            let facts = loaded.map_err(|e| Failure::new(Exit::Invalid, format!("{}: {e}", path.display())))?;
+            let facts = loaded.map_err(|error| not_loaded(&path, error))?;
             let facts = ComponentFacts {
                 digest: facts.digest().to_owned(),
                 world: facts.world().to_string(),
@@ -43,7 +44,8 @@ impl Inspect {
             return show(&context.output, &facts, &[]);
         }
         if path.extension().is_some_and(|e| e == "wasm") {
-            return Err(Failure::new(Exit::NotFound, format!("there is no file {}", path.display())));
+            return Err(Failure::new(Exit::NotFound, format!("there is no file {}", path.display()))
+                .with_code(Code::Unreadable));
         }
         let client = context.client().await?;
         let (facts, used_by) = client.inspect(Inspection::Reference(self.component)).await?;

@@ -8,7 +8,7 @@ use clap::Args;
 use ferrule_api::report::StoredObject;
 use ferrule_api::request::Query;
 use ferrule_api::{Client, Platform};
-use ferrule_model::Kind;
+use ferrule_model::{Code, Kind};
 
 use crate::exit::{Exit, Failure};
 use crate::views;
@@ -112,7 +112,13 @@ pub(crate) async fn uids_in_instance(
 
 /// The failure of an object that is not there.
 pub(crate) fn not_found(what: &str) -> Failure {
-    Failure::new(Exit::NotFound, format!("there is no {what}"))
+    Failure::new(Exit::NotFound, format!("there is no {what}")).with_code(Code::NotFound)
+}
+
+/// The failure of a file that is no component of ours.
+pub(crate) fn not_loaded(path: &Path, error: ferrule_testkit::Error) -> Failure {
+    let failure = Failure::from(error);
+    Failure { message: format!("{}: {}", path.display(), failure.message), ..failure }
 }
 
 /// A component larger than this is refused by every host, so it is not read.
@@ -128,7 +134,9 @@ pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::File::open(path).and_then(|f| f.take(LARGEST_COMPONENT + 1).read_to_end(&mut bytes)).map_err(cannot)?;
     if bytes.len() as u64 > LARGEST_COMPONENT {
         let message = format!("{} is larger than {} MiB", path.display(), LARGEST_COMPONENT >> 20);
-        return Err(Failure::new(Exit::Invalid, message).with_help("build in release mode and strip debug information"));
+        return Err(Failure::new(Exit::Invalid, message)
+            .with_code(Code::ComponentTooLarge)
+            .with_help("build in release mode and strip debug information"));
     }
     Ok(bytes)
 }

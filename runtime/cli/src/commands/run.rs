@@ -9,7 +9,7 @@ use clap::Args;
 use ferrule_api::Platform;
 use ferrule_api::report::{Applied, PipelineStatus, StatusReport, StreamStatus};
 use ferrule_api::request::{LogQuery, StatusQuery, Tail};
-use ferrule_model::Kind;
+use ferrule_model::{Code, Kind};
 use ferrule_server::{Options, Server};
 use tokio_stream::StreamExt;
 
@@ -115,7 +115,8 @@ impl Run {
             } else if path.is_file() {
                 offered.push(path.clone());
             } else {
-                return Err(Failure::new(Exit::NotFound, format!("there is no component {}", path.display())));
+                return Err(Failure::new(Exit::NotFound, format!("there is no component {}", path.display()))
+                    .with_code(Code::Unreadable));
             }
         }
         offered.sort();
@@ -204,7 +205,7 @@ impl Run {
                 break match self.until_records {
                     Some(wanted) => {
                         let message = format!("only {delivered} of {wanted} records were delivered in time");
-                        Err(Failure::new(Exit::TimedOut, message))
+                        Err(Failure::new(Exit::TimedOut, message).with_code(Code::NotReady))
                     }
                     None => Ok(()),
                 };

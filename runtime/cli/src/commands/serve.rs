@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use ferrule_model::Code;
 use ferrule_model::quantity::Size;
 use ferrule_server::telemetry::{self, LogOptions};
 use ferrule_server::{DEAD_LETTERS, METRICS_ADDRESS, Options, STOP_DEADLINE, Server, Transport};
@@ -84,10 +85,11 @@ pub(crate) fn start_log(filter: Option<String>, json: bool, context: &Context) -
 
 /// Why a server does not start, as an exit code.
 pub(crate) fn not_started(error: ferrule_server::StartError) -> Failure {
-    use ferrule_server::StartError;
-    let exit = match &error {
-        StartError::Listen { .. } | StartError::Socket { .. } | StartError::Store(_) => Exit::Conflict,
+    let code = error.code();
+    let exit = match code {
+        Code::AddressInUse | Code::ServerRunning => Exit::Conflict,
+        Code::Usage => Exit::Usage,
         _ => Exit::Failed,
     };
-    Failure::new(exit, format!("the server does not start: {error}"))
+    Failure::new(exit, format!("the server does not start: {error}")).with_code(code)
 }

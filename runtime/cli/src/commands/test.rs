@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ferrule_testkit::report::Report;
+use ferrule_model::Code;
+use ferrule_testkit::report::{Report, Summary};
 use ferrule_testkit::script::Script;
 use ferrule_testkit::{conformance, scenario};
 
-use super::noun::read_component;
+use super::noun::{not_loaded, read_component};
 use crate::built;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
@@ -44,25 +45,29 @@ impl Test {
         if self.paths.is_empty() {
             self.paths.push(PathBuf::from("."));
         }
-        let mut all_passed = true;
+        let (mut passed, mut failed) = (0, 0);
         for path in std::mem::take(&mut self.paths) {
-            all_passed &= if self.conformance {
-                self.conformance(context, &path).await?
+            let mut summaries = Vec::new();
+            if self.conformance {
+                summaries.push(self.conformance(context, &path).await?);
             } else if path.is_dir() {
-                let scripts = scripts_of(&path)?;
-                let mut passed = true;
-                for script in &scripts {
-                    passed &= self.script(context, script).await?;
+                for script in &scripts_of(&path)? {
+                    summaries.push(self.script(context, script).await?);
                 }
-                passed
             } else {
-                self.script(context, &path).await?
-            };
+                summaries.push(self.script(context, &path).await?);
+            }
+            passed += summaries.iter().map(|summary| summary.passed).sum::<usize>();
+            failed += summaries.iter().map(|summary| summary.failed.len()).sum::<usize>();
         }
-        if all_passed { Ok(()) } else { Err(Failure::silent(Exit::TestsFailed)) }
+        if failed == 0 {
+            return Ok(());
+        }
+        let message = format!("{failed} of {} tests failed", passed + failed);
+        Err(Failure::new(Exit::TestsFailed, message).with_code(Code::TestFailed))
     }
 
-    async fn script(&self, context: &Context, path: &Path) -> Result<bool, Failure> {
+    async fn script(&self, context: &Context, path: &Path) -> Result<Summary, Failure> {
         let script = Script::read(path)?;
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file = match (&self.component, &script.component) {
@@ -81,10 +86,10 @@ impl Test {
         for test in selected {
             report.verdict(&test.name, scenario::run(&component, test).await)?;
         }
-        Ok(report.end()?.is_ok())
+        Ok(report.end()?)
     }
 
-    async fn conformance(&self, context: &Context, path: &Path) -> Result<bool, Failure> {
+    async fn conformance(&self, context: &Context, path: &Path) -> Result<Summary, Failure> {
         let file = match &self.component {
             Some(given) => given.clone(),
             None if path.is_dir() => built::component_of(path)?,
@@ -100,7 +105,7 @@ impl Test {
         let mut report = Report::new(&mut out, context.output.colors_data());
         let first = script.as_ref().and_then(|script| script.tests.first());
         conformance::run(&component, first, &wanted, &mut report).await?;
-        Ok(report.end()?.is_ok())
+        Ok(report.end()?)
     }
 }
 
@@ -109,7 +114,7 @@ async fn load(context: &Context, file: &Path) -> Result<ferrule_testkit::Compone
     let spinner = context.output.spinner(format!("compiling {}", file.display()));
     let loaded = ferrule_testkit::load(&bytes).await;
     spinner.finish_and_clear();
-    loaded.map_err(|error| Failure::new(Exit::Invalid, format!("{}: {error}", file.display())))
+    loaded.map_err(|error| not_loaded(file, error))
 }
 
 /// The scripts of a crate: `tests/*.test.yaml`, `.yml` and `.json`, or those in the folder itself.

@@ -7,11 +7,13 @@ use clap::Args;
 use ferrule_api::Platform;
 use ferrule_api::report::{Record, TrialStep};
 use ferrule_api::request::Trial;
+use ferrule_model::Code;
 use serde_json::{Map, Value, json};
 
 use super::noun::Scope;
 use super::tail::{record_json, record_line};
 use crate::context::Context;
+use crate::documents::cannot_read;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Format, Tone};
 
@@ -89,10 +91,12 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     if path == Path::new("-") {
         std::io::stdin().lock().take(LARGEST + 1).read_to_end(&mut bytes)?;
     } else {
-        std::fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        let read = std::fs::File::open(path).and_then(|file| file.take(LARGEST + 1).read_to_end(&mut bytes));
+        read.map_err(|error| cannot_read(path, &error))?;
     }
     if bytes.len() as u64 > LARGEST {
-        return Err(Failure::new(Exit::Invalid, "the record is larger than 1 MiB, the largest that pipelines take"));
+        return Err(Failure::new(Exit::Invalid, "the record is larger than 1 MiB, the largest that pipelines take")
+            .with_code(Code::RecordTooLarge));
     }
     Ok(bytes)
 }

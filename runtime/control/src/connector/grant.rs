@@ -1,6 +1,6 @@
 //! What the operator granted to whom.
 
-use ferrule_model::capability::{self, Ability};
+use ferrule_model::capability::{self, Ability, AbilityKind, HostPattern, Target};
 use ferrule_model::component::Description;
 use ferrule_model::connector::GrantSpec;
 use ferrule_model::{Code, Kind, Object, Ref};
@@ -87,6 +87,17 @@ impl Asker<'_> {
     }
 }
 
+/// The page about an ability that is missing.
+fn denied(ability: Option<&Ability>) -> Code {
+    let Some(ability) = ability else { return Code::NetDenied };
+    match (ability.kind, &ability.target) {
+        (AbilityKind::Read | AbilityKind::Write, _) => Code::FileDenied,
+        (AbilityKind::Listen, _) => Code::ListenDenied,
+        (_, Target::Host { host: HostPattern::Exact(host), .. }) if host.is_special() => Code::LoopbackDenied,
+        _ => Code::NetDenied,
+    }
+}
+
 /// What to say when something that is asked for is not granted: what to write where.
 pub(crate) fn finding(reach: &Reach, description: &Description, kind: Kind, name: &str) -> Finding {
     if reach.unmet.is_empty() {
@@ -101,6 +112,7 @@ pub(crate) fn finding(reach: &Reach, description: &Description, kind: Kind, name
         .map(|capability| capability.reason.as_str())
         .filter(|reason| !reason.is_empty())
         .collect();
+    let code = denied(reach.unmet.first());
     let lines: Vec<_> = reach
         .unmet
         .iter()
@@ -113,5 +125,5 @@ pub(crate) fn finding(reach: &Reach, description: &Description, kind: Kind, name
         kind.nouns()[0],
         lines.join(", ")
     );
-    Finding::new(GRANTED, false, "NotGranted", format!("{message} ({})", Code::NetDenied.id()))
+    Finding::new(GRANTED, false, "NotGranted", format!("{message} ({code})"))
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ferrule_model::Code;
 use ferrule_model::capability::{Ability, AbilityKind, Host, HostPattern, Target, is_special};
 use ferrule_model::component::Capability;
 use tokio::net::TcpStream;
@@ -209,25 +210,34 @@ impl Gate {
             _ => "connect to",
         };
         let guest = &self.guest;
+        let code = match kind {
+            _ if forbidden.is_some() || !resolved.is_empty() => Code::AddressDenied,
+            AbilityKind::Listen => Code::ListenDenied,
+            _ if Host::parse(host).is_ok_and(|host| host.is_special()) => Code::LoopbackDenied,
+            _ => Code::NetDenied,
+        };
         let (message, remedy) = if let Some(reason) = forbidden {
             (
-                format!("`{guest}` may not {verb} {shown}{resolved}: {reason}."),
+                format!("`{guest}` may not {verb} {shown}{resolved}: {reason} [{code}]."),
                 "No grant opens this address. Use another address of the same service.".to_owned(),
             )
         } else if !self.asks_for(kind) {
             (
-                format!("`{guest}` may not {verb} {shown}{resolved}: its component does not ask for `{kind}`."),
+                format!("`{guest}` may not {verb} {shown}{resolved}: its component does not ask for `{kind}` [{code}]."),
                 format!(
                     "A grant gives only what a component asks for: its author adds a capability `{kind}` to its description."
                 ),
             )
         } else {
             (
-                format!("`{guest}` may not {verb} {shown}{resolved}: it is not granted. Apply a Grant that names it:"),
+                format!(
+                    "`{guest}` may not {verb} {shown}{resolved}: it is not granted [{code}]. Apply a Grant that names it:"
+                ),
                 self.grant(kind, host, address, port),
             )
         };
         let refusal = Refusal {
+            code,
             guest: guest.clone(),
             kind: kind.to_string(),
             host: host.to_owned(),

@@ -82,7 +82,8 @@ mod tests {
             asked: Vec::new(),
             observer: Arc::new(crate::observer::Unobserved),
         }));
-        assert!(matches!(Listener::open(&gate, "0.0.0.0", 9), Err(Failure::Denied(_))));
+        let Err(Failure::Denied(refusal)) = Listener::open(&gate, "0.0.0.0", 9) else { panic!("it listens") };
+        assert_eq!(refusal.code, ferrule_model::Code::ListenDenied);
         let listener = Listener::open(&gate, "127.0.0.1", 0).unwrap();
         assert!(listener.local().ip().is_loopback());
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ferrule_host::{CallError, Configured, InstanceOptions, Limits, Spent};
+use ferrule_model::Code;
 use ferrule_model::capability::AbilityKind;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
@@ -17,12 +18,28 @@ async fn limited(name: &str, limits: Limits) -> ferrule_host::Instance {
 #[tokio::test]
 async fn a_panic_is_a_trap_with_its_message_and_the_last_call() {
     let mut instance = plain("traps").await;
-    match instance.next(PULL).await.unwrap_err() {
+    let error = instance.next(PULL).await.unwrap_err();
+    assert_eq!(error.code(), Code::Trap);
+    assert!(error.told().ends_with(" [FE0501]"), "{}", error.told());
+    match error {
         CallError::Trap { call: "next", reason } => assert!(reason.contains("the pump burst"), "{reason}"),
         other => panic!("{other:?}"),
     }
     assert!(!instance.is_alive());
     assert!(matches!(instance.close().await, Err(CallError::Gone(_))));
+}
+
+#[tokio::test]
+async fn what_was_given_before_a_trap_in_the_middle_of_a_batch_stands() {
+    let mut instance = plain("traps-midway").await;
+    let parameters = ferrule_host::Session { parameters: r#"{"trap":"once"}"#.into(), ..crate::guests::session("") };
+    instance.open(parameters).await.unwrap();
+    for expected in ["10", "20", "30"] {
+        let pulled = instance.next(PULL).await.unwrap();
+        assert_eq!((pulled.records.count, pulled.position.as_deref()), (10, Some(expected.as_bytes())));
+    }
+    let error = instance.next(PULL).await.unwrap_err();
+    assert!(error.to_string().contains("after 6 of 10 records"), "{error}");
 }
 
 #[tokio::test]
@@ -40,6 +57,7 @@ async fn a_guest_that_never_waits_is_ended_by_its_computing_time_and_others_run_
     };
     let (spun, ()) = tokio::time::timeout(DEADLINE, async { tokio::join!(spinning, working) }).await.unwrap();
     assert!(matches!(spun, Err(CallError::TimedOut { call: "next", spent: Spent::Computing, .. })), "{spun:?}");
+    assert_eq!(spun.unwrap_err().code(), Code::TimedOut);
     assert!(matches!(spins.close().await, Err(CallError::Gone(_))));
 }
 
@@ -47,7 +65,9 @@ async fn a_guest_that_never_waits_is_ended_by_its_computing_time_and_others_run_
 async fn memory_over_the_limit_is_told_as_that_limit() {
     let mut instance = limited("hoards-memory", Limits { memory_bytes: 8 << 20, ..Limits::default() }).await;
     assert!(instance.memory_bytes() > 0);
-    match instance.next(PULL).await.unwrap_err() {
+    let error = instance.next(PULL).await.unwrap_err();
+    assert_eq!(error.code(), Code::LimitReached);
+    match error {
         CallError::Limit { which: "memory", field, .. } => assert_eq!(field, "limits.memory"),
         other => panic!("{other:?}"),
     }
@@ -152,6 +172,7 @@ async fn batches_that_break_the_contract_are_refused() {
         instance.configure(&format!("{how:?}")).await.unwrap();
         let error = instance.next(PULL).await.unwrap_err();
         assert!(matches!(&error, CallError::Malformed { call: "next", .. }), "{how}: {error:?}");
+        assert_eq!(error.code(), Code::Malformed);
         assert!(!instance.is_alive(), "{how}");
     }
     let mut instance = plain("malformed-batch").await;
@@ -162,6 +183,8 @@ async fn batches_that_break_the_contract_are_refused() {
 async fn a_connector_has_no_apply() {
     let mut instance = plain("traps").await;
     let batch = ferrule_model::record::Batch::of(["a"]).unwrap();
-    assert!(matches!(instance.apply(&batch).await, Err(CallError::NotExported { call: "apply", .. })));
+    let error = instance.apply(&batch).await.unwrap_err();
+    assert!(matches!(error, CallError::NotExported { call: "apply", .. }));
+    assert_eq!(error.code(), Code::WrongWorld);
     assert!(instance.is_alive());
 }

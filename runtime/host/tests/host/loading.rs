@@ -2,6 +2,8 @@
 
 use ferrule_host::{CallError, Engine, EngineKind, EngineOptions, LoadError, World};
 
+use ferrule_model::Code;
+
 use crate::guests::{bytes, engine, load};
 
 #[tokio::test]
@@ -26,6 +28,17 @@ async fn what_is_no_component_of_ours() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn code_that_is_not_valid_does_not_compile() {
+    let mut bytes = bytes("traps");
+    // Most of a component is code: no instruction begins with these bytes.
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 64].fill(0xff);
+    let error = engine().load(&bytes).await.unwrap_err();
+    assert!(matches!(error, LoadError::Compile(_)), "{error:?}");
+    assert_eq!(error.code(), Code::CompileFailed);
 }
 
 #[tokio::test]
@@ -64,7 +77,9 @@ async fn more_instances_than_slots_are_refused_with_a_reason() {
     let options = || ferrule_host::InstanceOptions::new("x");
     let _held = [component.instantiate(options()).await.unwrap(), component.instantiate(options()).await.unwrap()];
     match component.instantiate(options()).await.unwrap_err() {
-        CallError::Host(message) => assert!(message.contains("no more instances"), "{message}"),
+        CallError::Host { code: Code::LimitReached, message } => {
+            assert!(message.contains("no more instances"), "{message}");
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -1,6 +1,7 @@
 //! What a guest reaches, and what it is told when it may not.
 
 use ferrule_host::{CallError, GuestErrorKind, Instance, Refusal};
+use ferrule_model::Code;
 use ferrule_model::capability::AbilityKind;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -84,6 +85,7 @@ async fn this_machine_is_not_reached_by_wildcard_name_or_other_spelling() {
             matches!(&error, CallError::Guest(error) if error.kind == GuestErrorKind::Invalid),
             "{host}: {error:?}"
         );
+        assert_eq!(error.code(), Code::GuestInvalid);
     }
 }
 
@@ -94,6 +96,7 @@ async fn tls_is_not_to_be_had_and_says_so() {
     let error =
         instance.open(ferrule_host::Session { config: "\"tls\"".into(), ..session(&address) }).await.unwrap_err();
     assert!(error.to_string().contains("no encrypted connections"), "{error}");
+    assert_eq!(error.code(), Code::GuestFailed);
 }
 
 #[tokio::test]
@@ -133,4 +136,5 @@ async fn nobody_there_is_unavailable() {
     let (mut instance, _) = instance("opens-host", &[(AbilityKind::Tcp, &address)]).await;
     let error = open(&mut instance, &address).await.unwrap_err();
     assert!(matches!(&error, CallError::Guest(error) if error.kind == GuestErrorKind::Unavailable), "{error:?}");
+    assert_eq!(error.code(), Code::GuestUnavailable);
 }

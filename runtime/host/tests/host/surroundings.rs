@@ -1,6 +1,7 @@
 //! What a guest finds around it: nothing but the folders that were granted.
 
 use ferrule_host::CallError;
+use ferrule_model::Code;
 use ferrule_model::capability::AbilityKind;
 
 use crate::guests::{load, open, options, told};
@@ -47,7 +48,9 @@ async fn a_granted_socket_of_wasi_is_still_refused() {
 async fn a_granted_folder_that_is_not_there_is_told() {
     let component = load("looks-around").await.unwrap();
     match component.instantiate(options(&[(AbilityKind::Read, "/no/such/folder")]).0).await.unwrap_err() {
-        CallError::Host(message) => assert!(message.contains("/no/such/folder"), "{message}"),
+        CallError::Host { code: Code::Unreadable, message } => {
+            assert!(message.contains("/no/such/folder"), "{message}");
+        }
         other => panic!("{other:?}"),
     }
 }

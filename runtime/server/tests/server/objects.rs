@@ -218,6 +218,27 @@ async fn create_and_update_insist() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_document_read_before_the_last_change_is_refused() {
+    let house = House::new().await;
+    let category = |values: &str, more: &str| {
+        format!(
+            "apiVersion: connector.ferrule.dev/v1\nkind: Category\nmetadata: {{name: floor{more}}}\nspec: {{values: {values}}}\n"
+        )
+    };
+    house.apply(&category("[a]", "")).await.unwrap();
+    let read = house.one(Kind::Category, "floor").await.unwrap().object.metadata;
+    let version = format!(", resourceVersion: '{}'", read.resource_version);
+    house.apply(&category("[a, b]", &version)).await.unwrap();
+    for stale in [version.clone(), format!("{version}, generation: {}", read.generation)] {
+        assert_eq!(codes(house.apply(&category("[a, c]", &stale)).await), [Code::Conflict], "{stale}");
+    }
+    // A status written in between raises the version, and is no conflict.
+    let other = format!(", resourceVersion: '0', generation: {}", read.generation + 1);
+    house.apply(&category("[a, c]", &other)).await.unwrap();
+    house.apply(&category("[a, d]", "")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_use_stays_until_its_users_go() {
     let house = House::new().await;
     house.apply(ALL).await.unwrap();

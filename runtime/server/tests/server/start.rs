@@ -57,3 +57,16 @@ async fn a_client_without_a_server_says_so() {
     let error = ferrule_api::Client::connect(address).await.unwrap_err();
     assert!(matches!(error, ferrule_api::Error::NoServer { .. }), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_health_is_told_as_grpc_has_it() {
+    use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+    let folder = tempfile::tempdir().unwrap();
+    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let server = Server::start(Options { metrics: None, listen, ..Options::new(folder.path()) }).await.unwrap();
+    let address = format!("http://{}", server.grpc_address().unwrap());
+    let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect().await.unwrap();
+    let answer = HealthClient::new(channel).check(HealthCheckRequest { service: String::new() }).await.unwrap();
+    assert_eq!(answer.into_inner().status(), ServingStatus::Serving);
+    server.stop().await;
+}

@@ -31,10 +31,11 @@ fn what_is_granted_passes_and_nothing_else() {
     for (host, port) in [("broker.example.com", 1883), ("BROKER.example.com.", 1883), ("a.example.org", 443)] {
         gate.check_name(AbilityKind::Tcp, host, port).unwrap();
     }
-    for (host, port) in [("broker.example.com", 1884), ("example.org", 443), ("evil.com", 1883), ("127.0.0.1", 1883)] {
-        refusal(gate.check_name(AbilityKind::Tcp, host, port));
+    for (host, port) in [("broker.example.com", 1884), ("example.org", 443), ("evil.com", 1883)] {
+        assert_eq!(refusal(gate.check_name(AbilityKind::Tcp, host, port)).code, Code::NetDenied, "{host}");
     }
-    refusal(gate.check_name(AbilityKind::Http, "broker.example.com", 1883));
+    assert_eq!(refusal(gate.check_name(AbilityKind::Tcp, "127.0.0.1", 1883)).code, Code::LoopbackDenied);
+    assert_eq!(refusal(gate.check_name(AbilityKind::Http, "broker.example.com", 1883)).code, Code::NetDenied);
     assert_eq!(gate.refusals(), 5);
 }
 
@@ -44,7 +45,7 @@ fn a_refusal_says_what_to_write_where() {
     let refusal = refusal(gate.check_name(AbilityKind::Tcp, "127.0.0.1", 1883));
     assert_eq!(
         refusal.message,
-        "`meter` may not connect to 127.0.0.1:1883: it is not granted. Apply a Grant that names it:"
+        "`meter` may not connect to 127.0.0.1:1883: it is not granted [FE0403]. Apply a Grant that names it:"
     );
     assert_eq!(
         refusal.remedy,
@@ -57,7 +58,9 @@ fn metadata_is_refused_even_when_granted() {
     let gate = gate(&[(AbilityKind::Http, "169.254.169.254:80"), (AbilityKind::Tcp, "*:*")]);
     for host in ["169.254.169.254", "::ffff:169.254.169.254", "[fe80::1]"] {
         for kind in [AbilityKind::Http, AbilityKind::Tcp] {
-            assert!(refusal(gate.check_name(kind, host, 80)).remedy.starts_with("No grant"), "{host}");
+            let refusal = refusal(gate.check_name(kind, host, 80));
+            assert!(refusal.remedy.starts_with("No grant"), "{host}");
+            assert_eq!(refusal.code, Code::AddressDenied, "{host}");
         }
     }
 }
@@ -73,7 +76,7 @@ fn a_component_that_does_not_ask_is_told_so() {
 async fn loopback_needs_a_literal_grant() {
     let wild = gate(&[(AbilityKind::Tcp, "*:*")]);
     for host in ["127.0.0.1", "::1", "localhost", "::ffff:127.0.0.1", "127.8.9.10"] {
-        refusal(wild.check_name(AbilityKind::Tcp, host, 1883));
+        assert_eq!(refusal(wild.check_name(AbilityKind::Tcp, host, 1883)).code, Code::LoopbackDenied, "{host}");
     }
     let literal = gate(&[(AbilityKind::Tcp, "localhost:1883"), (AbilityKind::Tcp, "127.0.0.1:1884")]);
     let destination = literal.check_name(AbilityKind::Tcp, "localhost", 1883).unwrap();
