@@ -245,7 +245,8 @@ fn clipped(text: &str) -> String {
     if first.len() == text.len() && text.chars().count() <= WIDTH {
         return text.to_owned();
     }
-    let code = text.rfind(" [FE").and_then(|at| text.get(at..at + " [FE0000]".len())).unwrap_or_default();
+    let at = text.rfind(" [FE").or_else(|| text.rfind(" (FE"));
+    let code = at.and_then(|at| text.get(at..at + " [FE0000]".len())).unwrap_or_default();
     let kept: String = first.strip_suffix(code).unwrap_or(first).chars().take(WIDTH - 1 - code.len()).collect();
     let code = if kept.contains(code) { "" } else { code };
     format!("{kept}…{code}")
@@ -299,6 +300,7 @@ mod tests {
         assert_eq!(clipped("short [FE0501]"), "short [FE0501]");
         let long = clipped(&format!("{} [FE0501]", "word ".repeat(40)));
         assert!(long.ends_with("… [FE0501]") && long.chars().count() <= 60, "{long}");
+        assert!(clipped(&format!("{} (FE0210)", "word ".repeat(40))).ends_with("… (FE0210)"));
         assert_eq!(clipped("not granted [FE0401]. Apply:\nkind: Grant"), "not granted [FE0401]. Apply:…");
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ferrule_model::error::suggestion;
 use ferrule_model::lookup::{self, Lookup};
 use ferrule_model::{Code, Kind, Object, Ref, Uid};
 use serde::de::DeserializeOwned;
@@ -79,7 +80,13 @@ impl Snapshot {
                     Ref::Name { .. } if kind.is_in_project() && !project.is_empty() => format!(" in project {project}"),
                     _ => String::new(),
                 };
-                let message = format!("there is no {noun} `{reference}`{place} yet; apply its document");
+                let names = self.of(kind).iter().map(|object| object.name());
+                let near = match reference {
+                    Ref::Name { name, .. } => suggestion(name, names.filter(|other| other != name)),
+                    Ref::Uid(_) => None,
+                };
+                let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
+                let message = format!("there is no {noun} `{reference}`{place} yet; apply its document{hint}");
                 Err(Problem::new("ReferenceMissing", Code::Unresolved, message))
             }
             ref several => {

@@ -10,6 +10,10 @@ fn a_missing_reference_is_a_condition() {
             "pipeline-p: Ready=False ReferenceMissing: there is no stream `nowhere` yet",
         ),
         (
+            "kind: Pipeline\nmetadata: {name: p}\nspec: {source: in, sink: uot}",
+            "there is no stream `uot` yet; apply its document; did you mean `out`? (FE0210)",
+        ),
+        (
             "kind: Pipeline\nmetadata: {name: p}\nspec: {source: in, sink: nowhere}",
             "pipeline-p: Ready=False ReferenceMissing: sink: there is no stream `nowhere`",
         ),
