@@ -3,8 +3,8 @@
 mod appender;
 mod reader;
 
-use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
 use ferrule_sdk::prelude::*;
 
@@ -23,12 +23,14 @@ fn path_in(folder: &str, file: &str) -> Result<PathBuf, Problem> {
     Ok(Path::new(folder).join(file))
 }
 
-/// What went wrong with a file. A folder that is not granted is not there at all for a guest, and the standard library tells that in
-/// words only.
+/// What went wrong with a file. A folder that is not granted is not there at all for a guest, and one that is granted always is: where
+/// none of the folders around the file is there, none is granted.
 fn at(path: &Path, error: io::Error) -> Error {
-    let path = path.display();
+    let (mut around, path) = (path.ancestors().skip(1), path.display());
     match error.kind() {
-        _ if error.to_string().contains("pre-opened") => Error::Denied(format!("{path}: its folder is not granted")),
+        io::ErrorKind::NotFound if around.all(|folder| fs::metadata(folder).is_err()) => {
+            Error::Denied(format!("{path}: its folder is not granted"))
+        }
         io::ErrorKind::PermissionDenied => Error::Denied(format!("{path}: {error}")),
         _ => Error::Unavailable(format!("{path}: {error}")),
     }

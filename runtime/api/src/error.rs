@@ -177,7 +177,9 @@ mod tests {
     #[test]
     fn a_server_that_does_not_know_a_call_is_of_another_version() {
         let status = tonic::Status::unimplemented("Operation is not implemented or not supported");
-        let Error::Refused(all) = Error::from_status(&status, &Address::Unix("/s".into())) else { panic!("no refusal") };
+        let Error::Refused(all) = Error::from_status(&status, &Address::Unix("/s".into())) else {
+            panic!("no refusal")
+        };
         assert_eq!(all[0].code, Code::VersionMismatch);
         assert!(all[0].message.contains("/s"), "{}", all[0]);
     }

@@ -6,7 +6,8 @@ use ferrule_model::{Diagnostic, Kind, Object, Ref};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::exit::{Exit, Failure, Outcome};
+use crate::documents::refused;
+use crate::exit::{Failure, Outcome};
 use crate::output::{Format, Output, Table, Tone, short_duration, short_number};
 
 /// The instance that a stream or config belongs to, as its document refers to it.
@@ -276,8 +277,9 @@ pub(crate) fn applied(output: &Output, objects: &[AppliedObject], warnings: &[Di
     let failed: Vec<Diagnostic> =
         objects.iter().filter(|o| o.action == Action::Failed).flat_map(|o| o.diagnostics.clone()).collect();
     if objects.iter().any(|o| o.action == Action::Failed) {
-        let message = "some objects were not stored";
-        return Err(Failure { diagnostics: failed, ..Failure::new(Exit::Conflict, message) });
+        let count = objects.iter().filter(|o| o.action == Action::Failed).count();
+        let message = format!("{count} of {} failed", objects.len());
+        return Err(Failure { message, ..refused(failed) });
     }
     Ok(())
 }

@@ -72,7 +72,7 @@ fn posts(http: &Http, more: &str) -> String {
     let address = http.address;
     let spec = format!(
         "{{source: {{class: generator, parameters: {{rate: 0, count: 5, size: 32}}}}, \
-         sink: {{class: http, parameters: {{url: 'http://{address}/'}}}}{more}}}"
+         sink: {{class: http, parameters: {{url: 'http://{address}/'}}}}, start: beginning{more}}}"
     );
     [
         native("Pipeline", "posts", &spec),
@@ -138,9 +138,8 @@ fn what_is_not_there_yet_is_a_warning_and_a_condition() {
     ];
     let answer = ferrule.apply(&documents.concat()).ok();
     assert!(answer.err.contains("warning[FE0404]") && answer.err.contains("`version`"), "{}", answer.err);
-    let cloud = "kind: dataPipeline\nname: away\nproject: p\ninput: {categorySelectors: {Measure: [heat]}}\n\
-                 output: {publicCloud: {type: AWS, service: Kinesis, endpointName: e}}\n";
-    let answer = ferrule.apply(cloud).ok();
+    let cloud = "{source: {class: generator}, external: {place: publicCloud, type: AWS, endpointName: e}}";
+    let answer = ferrule.apply(&native("Pipeline", "away", cloud)).ok();
     assert!(answer.err.contains("warning[FE0603]"), "{}", answer.err);
 }
 
@@ -198,7 +197,7 @@ fn records_that_are_given_up_say_why() {
     assert!(second.code != 0 && second.err.contains("FE0515"), "{second:?}");
     first.kill().and_then(|()| first.wait()).unwrap();
     let rejected = "{source: {class: generator, parameters: {rate: 0, count: 1, size: 32}}, \
-                    functions: [{function: jq, args: {program: error}}], sink: {class: blackhole}}";
+                    functions: [{function: jq, args: {program: error}}], sink: {class: blackhole}, start: beginning}";
     ferrule.apply(&native("Pipeline", "rejected", rejected)).ok();
     assert_eq!(letters("FE0508")["pipeline"], "rejected");
     let large = vec![b'x'; (1 << 20) + 1];

@@ -223,7 +223,9 @@ impl Gate {
             )
         } else if !self.asks_for(kind) {
             (
-                format!("`{guest}` may not {verb} {shown}{resolved}: its component does not ask for `{kind}` [{code}]."),
+                format!(
+                    "`{guest}` may not {verb} {shown}{resolved}: its component does not ask for `{kind}` [{code}]."
+                ),
                 format!(
                     "A grant gives only what a component asks for: its author adds a capability `{kind}` to its description."
                 ),

@@ -228,8 +228,9 @@ async fn a_document_read_before_the_last_change_is_refused() {
     house.apply(&category("[a]", "")).await.unwrap();
     let read = house.one(Kind::Category, "floor").await.unwrap().object.metadata;
     let version = format!(", resourceVersion: '{}'", read.resource_version);
-    house.apply(&category("[a, b]", &version)).await.unwrap();
-    for stale in [version.clone(), format!("{version}, generation: {}", read.generation)] {
+    let current = format!("{version}, generation: {}", read.generation);
+    house.apply(&category("[a, b]", &current)).await.unwrap();
+    for stale in [version, current] {
         assert_eq!(codes(house.apply(&category("[a, c]", &stale)).await), [Code::Conflict], "{stale}");
     }
     // A status written in between raises the version, and is no conflict.
