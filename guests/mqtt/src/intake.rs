@@ -146,6 +146,9 @@ impl Intake {
                 }
                 self.inbox_bytes += message.size();
                 self.inbox.push_back(Waiting::Message(message));
+                // A broker gives again what a session left before it confirms the subscription, and the confirmation is behind more
+                // than is read ahead: what came has to be taken first.
+                self.ready |= self.is_full();
             }
             Incoming::Oversized { topic, packet_id, qos, size } => {
                 self.inbox.push_back(Waiting::Skipped { packet_id, qos });
@@ -320,6 +323,21 @@ mod tests {
         // The identifier is free for another message.
         deliver(&mut intake, &mut connection, 5, Qos::ExactlyOnce);
         assert_eq!(take_all(&mut intake).len(), 1);
+    }
+
+    #[test]
+    fn a_backlog_before_the_confirmation_is_taken() {
+        let mut connection = accepted(Version::V3, true);
+        let mut intake = Intake::new(vec!["t/#".into()], Vec::new(), Qos::AtLeastOnce);
+        intake.up(true, &mut connection).unwrap();
+        for id in 1..INBOX_MESSAGES as u16 {
+            deliver(&mut intake, &mut connection, id, Qos::AtLeastOnce);
+        }
+        assert!(!intake.is_ready() && !intake.is_full());
+        deliver(&mut intake, &mut connection, INBOX_MESSAGES as u16, Qos::AtLeastOnce);
+        assert!(intake.is_ready() && intake.is_full(), "the confirmation is behind what is not read");
+        assert_eq!(take_all(&mut intake).len(), INBOX_MESSAGES);
+        assert_eq!(receive(&mut intake, &mut connection, &[0x90, 3, 0, 1, 1]), [Notice::Subscribed]);
     }
 
     #[test]
