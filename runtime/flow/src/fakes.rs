@@ -8,8 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use ferrule_host::{CallError, Configured, GuestError, GuestErrorKind, Observer, Opened, PullLimits, Pulled, Session};
 use ferrule_model::component::{Description, Direction};
+use ferrule_model::ids::Uid;
 use ferrule_model::record::{Batch, BatchBuilder, Outcomes, Postponement, RecordRef, Rejection, Transformed};
-use ferrule_transport::{Bounds, Durability, EmbeddedLog, EmbeddedOptions, Log, MemoryLog, StreamOptions};
+use ferrule_transport::{
+    AppendReceipt, Bounds, Durability, EmbeddedLog, EmbeddedOptions, Guarantees, Log, LogError, LogReader, MemoryLog,
+    ReaderId, StartAt, StreamOptions, Usage,
+};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -318,6 +322,12 @@ impl Harness {
         Self::with_log(sink, Bounds::ON_DISK, Arc::new(log), Durability::System)
     }
 
+    /// The same, but the log is not available until the flag says so.
+    pub(crate) fn on_late_log(sink: World, folder: &std::path::Path, there: Arc<AtomicBool>) -> Self {
+        let log = EmbeddedLog::open(EmbeddedOptions::new(folder)).unwrap();
+        Self::with_log(sink, Bounds::ON_DISK, Arc::new(LateLog { log, there }), Durability::System)
+    }
+
     fn with_log(sink: World, bounds: Bounds, log: Arc<dyn Log>, durability: Durability) -> Self {
         let letters = Arc::new(MemoryDeadLetters::default());
         let mut options = FlowOptions::new(log, letters.clone());
@@ -391,4 +401,63 @@ impl Harness {
 /// Payloads in order, each once: what a sink has if every record was delivered once.
 pub(crate) fn numbers(range: std::ops::Range<usize>) -> BTreeSet<String> {
     range.map(|index| index.to_string()).collect()
+}
+
+/// A log that is not available at first.
+struct LateLog {
+    log: EmbeddedLog,
+    there: Arc<AtomicBool>,
+}
+
+impl LateLog {
+    fn log(&self) -> Result<&EmbeddedLog, LogError> {
+        if self.there.load(SeqCst) { Ok(&self.log) } else { Err(LogError::Unavailable("it is late".to_owned())) }
+    }
+}
+
+#[async_trait]
+impl Log for LateLog {
+    fn name(&self) -> &'static str {
+        self.log.name()
+    }
+
+    fn guarantees(&self, durability: Durability) -> Guarantees {
+        self.log.guarantees(durability)
+    }
+
+    fn configure(&self, stream: &Uid, options: StreamOptions) {
+        self.log.configure(stream, options);
+    }
+
+    async fn append(&self, stream: &Uid, records: Batch, position: Option<Vec<u8>>) -> Result<AppendReceipt, LogError> {
+        self.log()?.append(stream, records, position).await
+    }
+
+    async fn position(&self, stream: &Uid) -> Result<Option<Vec<u8>>, LogError> {
+        self.log()?.position(stream).await
+    }
+
+    async fn reader(&self, stream: &Uid, id: ReaderId, start: StartAt) -> Result<Box<dyn LogReader>, LogError> {
+        self.log()?.reader(stream, id, start).await
+    }
+
+    fn forget_reader(&self, stream: &Uid, name: &str) {
+        self.log.forget_reader(stream, name);
+    }
+
+    fn usage(&self, stream: &Uid) -> Usage {
+        self.log.usage(stream)
+    }
+
+    fn remove(&self, stream: &Uid) {
+        self.log.remove(stream);
+    }
+
+    fn streams(&self) -> Vec<Uid> {
+        self.log.streams()
+    }
+
+    fn readers(&self, stream: &Uid) -> Vec<String> {
+        self.log.readers(stream)
+    }
 }

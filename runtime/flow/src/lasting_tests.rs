@@ -53,6 +53,26 @@ async fn a_pipeline_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn a_log_that_comes_late_is_waited_for_and_a_new_pipeline_misses_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let harness = Harness::on_late_log(World::default(), folder.path(), there.clone());
+    harness.apply().await;
+    let told = |error: &Option<String>| error.as_ref().is_some_and(|error| error.contains("it is late"));
+    harness
+        .until("both say why they wait", |flow| {
+            flow.pipelines.values().all(|pipeline| told(&pipeline.last_error))
+                && told(&flow.streams["in"].guest.last_error)
+        })
+        .await;
+    assert_eq!(harness.source.opened.load(SeqCst), 0, "a source is not opened while nobody knows where it goes on");
+    // The source may be asked first, so that its records are in the log before the pipeline reads.
+    harness.publish(100);
+    there.store(true, SeqCst);
+    harness.until("delivered", |flow| flow.pipelines.values().all(|pipeline| pipeline.delivered == 100)).await;
+}
+
+#[tokio::test]
 async fn a_pipeline_that_cannot_run_for_a_while_misses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = Harness::on_disk(World::default(), folder.path());

@@ -23,6 +23,7 @@ use crate::acks::Acks;
 use crate::backoff::{BackoffPolicy, Jitter};
 use crate::dead_letter::DeadLetters;
 use crate::delivery::{Delivery, KeyOrder, Policy};
+use crate::error::FlowError;
 use crate::functions::{Functions, FunctionsLink, Passed};
 use crate::letters::Letters;
 use crate::lot::Lot;
@@ -30,7 +31,7 @@ use crate::pipeline_shared::PipelineShared;
 use crate::plan::PipelinePlan;
 use crate::replay::{Replaying, Request, RewindTo};
 use crate::sink::{Origin, SinkLink, SinkReply};
-use intake::{SourceSide, attach, next_entries};
+use intake::{Absent, SourceSide, attach, next_entries};
 
 /// How long a changed pipeline tries to finish what is under way before it starts over with it.
 const TURN: Duration = Duration::from_secs(2);
@@ -151,6 +152,9 @@ pub(crate) struct Pipeline {
     last_sample: Option<Instant>,
     /// A change waits for what is under way, until this time.
     turning: Option<Instant>,
+    /// Streams that are not read yet, and when the log is asked for them again.
+    absent: Vec<Absent>,
+    ask_at: Option<Instant>,
 }
 
 enum Event {
@@ -195,6 +199,8 @@ impl Pipeline {
             begun: Instant::now(),
             last_sample: None,
             turning: None,
+            absent: Vec::new(),
+            ask_at: None,
         }
     }
 
@@ -207,6 +213,9 @@ impl Pipeline {
                 break;
             }
             self.obey(order).await;
+            if self.ask_at.is_some_and(|at| at <= Instant::now()) {
+                self.attach().await;
+            }
             let now = self.begun.elapsed();
             self.hear();
             for done in self.delivery.expire(now) {
@@ -293,20 +302,36 @@ impl Pipeline {
             .collect();
         let before = std::mem::take(&mut self.sources);
         let ends: Vec<(Uid, Option<u64>)> = before.into_iter().map(|side| (side.uid, side.until)).collect();
-        for (uid, acks) in plan.sources.iter().zip(&order.sources) {
-            match attach(&self.around.log, plan, uid, acks, rewind).await {
-                Ok(mut side) => {
-                    // One that comes while draining brings nothing.
-                    let until = ends.iter().find(|(other, _)| other == uid).and_then(|(_, until)| *until);
-                    side.until = order.draining.then(|| until.unwrap_or(side.reader.position()));
-                    self.sources.push(side);
-                }
-                Err(error) => self.shared.error(format!("stream {uid} cannot be read: {error}")),
-            }
-        }
+        let absent = plan.sources.iter().zip(&order.sources).map(|(uid, acks)| {
+            let until = ends.iter().find(|(other, _)| other == uid).and_then(|(_, until)| *until);
+            Absent { uid: uid.clone(), acks: acks.clone(), rewind, until, since: None }
+        });
+        self.absent = absent.collect();
+        self.attach().await;
         let steps = self.shared.set_steps(plan);
         if !plan.steps.is_empty() {
             self.functions = Some(FunctionsLink::start(Functions::new(plan, &steps, &self.around.restart)));
+        }
+    }
+
+    /// Begins to read the streams that are not read yet; where the log is not available, it is asked again soon.
+    async fn attach(&mut self) {
+        self.ask_at = None;
+        for mut absent in std::mem::take(&mut self.absent) {
+            match attach(&self.around.log, &self.order.plan, &mut absent).await {
+                Ok(mut side) => {
+                    // One that comes while draining brings nothing.
+                    side.until = self.order.draining.then(|| absent.until.unwrap_or(side.reader.position()));
+                    self.sources.push(side);
+                }
+                Err(error) => {
+                    self.shared.error(format!("stream {} cannot be read: {error}", absent.uid));
+                    if matches!(error, FlowError::Log(LogError::Unavailable(_))) {
+                        self.absent.push(absent);
+                        self.ask_at = Some(Instant::now() + LOOK);
+                    }
+                }
+            }
         }
     }
 
@@ -397,7 +422,8 @@ impl Pipeline {
         let sinks = self.sinks.iter().enumerate().filter(|(_, side)| ready(side));
         let deliveries = sinks.filter_map(|(sink, _)| self.delivery.next_wake(sink));
         let turning = self.turning.map(|limit| limit.saturating_duration_since(self.begun));
-        deliveries.chain(self.delivery.next_expiry()).chain(turning).min().map(|wake| wake.max(now))
+        let asking = self.ask_at.map(|at| at.saturating_duration_since(self.begun));
+        deliveries.chain(self.delivery.next_expiry()).chain(turning).chain(asking).min().map(|wake| wake.max(now))
     }
 
     /// Records came from the log.

@@ -74,23 +74,42 @@ impl SourceSide {
     }
 }
 
+/// A stream that the pipeline is to read and does not read yet.
+pub(super) struct Absent {
+    pub(super) uid: Uid,
+    pub(super) acks: Arc<Acks>,
+    pub(super) rewind: Option<RewindTo>,
+    /// The offset that draining ended at before.
+    pub(super) until: Option<u64>,
+    /// When the log was asked first and was not available, in milliseconds since 1970.
+    pub(super) since: Option<i64>,
+}
+
 /// Reads a stream from where the pipeline was when it last read it, or from somewhere else.
 pub(super) async fn attach(
     log: &Arc<dyn Log>,
     plan: &PipelinePlan,
-    uid: &Uid,
-    acks: &Arc<Acks>,
-    rewind: Option<RewindTo>,
+    absent: &mut Absent,
 ) -> Result<SourceSide, FlowError> {
+    let attached = begin(log, plan, absent).await;
+    if attached.is_err() {
+        absent.since.get_or_insert(now_ms());
+    }
+    attached
+}
+
+async fn begin(log: &Arc<dyn Log>, plan: &PipelinePlan, absent: &Absent) -> Result<SourceSide, FlowError> {
+    let Absent { uid, acks, .. } = absent;
     let slot = acks.attach(&plan.uid)?;
     let name = plan.uid.to_string();
-    let (id, start) = match (rewind, plan.start) {
+    let (id, start) = match (absent.rewind, plan.start) {
         (Some(RewindTo::Beginning), _) => (ReaderId::Rewound(name), StartAt::Oldest),
         (Some(RewindTo::Time(time)), _) => (ReaderId::Rewound(name), StartAt::Time(time)),
         (Some(RewindTo::Offset(low)), _) => {
             (ReaderId::Rewound(name), StartAt::Cursor(Cursor { low, done: Vec::new() }))
         }
-        (None, Start::Latest) => (ReaderId::Named(name), StartAt::Latest),
+        // What came since the log was asked first is for this pipeline too.
+        (None, Start::Latest) => (ReaderId::Named(name), absent.since.map_or(StartAt::Latest, StartAt::Time)),
         (None, Start::Beginning) => (ReaderId::Named(name), StartAt::Oldest),
     };
     let reader = log.reader(uid, id, start).await?;
