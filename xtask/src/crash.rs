@@ -15,6 +15,9 @@ const WITH_FAULT: [&str; 7] = ["--expect-loss", "--kills", "15", "--phases", "bu
 pub(crate) fn run(words: &[String]) -> Result<()> {
     tools::wasm_targets()?;
     tools::mosquitto();
+    if words.iter().any(|word| word.contains("jetstream")) {
+        tools::nats_server();
+    }
     guests::build()?;
     let (fault, words): (Vec<String>, Vec<String>) = words.iter().cloned().partition(|word| word == "--fault");
     let oracle = || process::built("ferrule-crash");

@@ -296,6 +296,8 @@ impl PipelineStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LogStatus {
+    /// Where it is: `memory`, `embedded` or `nats`.
+    pub transport: String,
     /// Why it takes nothing now; none when it does. It goes on by itself.
     pub trouble: Option<String>,
     /// What was found, and done about it, when it was opened: torn ends that were cut off, damage in the middle.

@@ -215,7 +215,8 @@ pub(crate) fn behind(pipeline: &PipelineStatus, now_ms: i64) -> String {
 /// What is wrong with the log, a line each; nothing when all is well.
 fn log_text(output: &Output, log: &LogStatus) -> String {
     let trouble = log.trouble.iter().map(|trouble| {
-        output.tone(&format!("alert: the log takes nothing, and sources are held back: {trouble}"), Tone::Bad)
+        let what = format!("alert: the log ({}) takes nothing, and sources are held back: {trouble}", log.transport);
+        output.tone(&what, Tone::Bad)
     });
     let findings = log.findings.iter().map(|found| output.tone(&format!("log: {found}"), Tone::Warn));
     trouble.chain(findings).map(|line| format!("{line}\n")).collect()

@@ -9,6 +9,11 @@ use crate::finding::Problem;
 
 /// The transports that keep records and give them again, for messages.
 const LASTING: &str = "embedded, nats";
+/// Those that give more than NATS does by itself.
+const LASTING_LONGER: &str =
+    "embedded, nats with `durable=fsync` in its address (where every nats-server has `sync_interval: always`)";
+/// The transport that gives more where its operator says so.
+const NATS: &str = "nats";
 
 /// What the log of a runtime gives to a stream, for each durability that it may ask for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +38,11 @@ impl LogOffer {
             Given { durable: given.durable, replayable: given.replayable }
         });
         Self { name: name.into(), of }
+    }
+
+    /// What the log is called: `memory`, `embedded` or `nats`.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     fn given(&self, durability: Durability) -> Given {
@@ -61,7 +71,7 @@ impl LogOffer {
         if self.given(durability).durable < durability {
             let message =
                 format!("log.durability: {} is more than the transport `{}` gives", word(durability), self.name);
-            return Err(weak(message));
+            return Err(self.weak(message));
         }
         let mut options = StreamOptions::new(durability);
         // On disk the bound is one of bytes, unless somebody wants another.
@@ -85,6 +95,11 @@ impl LogOffer {
         }
         options.keep.even_unread = keep.even_unread;
         Ok(options)
+    }
+
+    fn weak(&self, message: String) -> Problem {
+        let would_do = if self.name == NATS { LASTING_LONGER } else { LASTING };
+        Problem::new("LogTooWeak", Code::LogTooWeak, format!("{message}; transports that would do: {would_do}"))
     }
 
     /// Whether the log keeps records of a stream that no pipeline reads.
@@ -114,7 +129,7 @@ impl LogOffer {
             } else {
                 format!("{asked}: the transport `{}` keeps nothing that was read", self.name)
             };
-            return Err(weak(message));
+            return Err(self.weak(message));
         }
         match deduplicate {
             Some(window) if window > options.keep.age => {
@@ -136,10 +151,6 @@ impl Default for LogOffer {
         let given = |durable| Given { durable, replayable: durable > Durability::Process };
         Self { name: "embedded".to_owned(), of: ALL.map(given) }
     }
-}
-
-fn weak(message: String) -> Problem {
-    Problem::new("LogTooWeak", Code::LogTooWeak, format!("{message}; transports that would do: {LASTING}"))
 }
 
 /// As documents write it.
@@ -216,6 +227,13 @@ mod tests {
             }
             assert!(LogOffer::default().options(asks(durability)).is_ok());
         }
+        let nats = [Durability::Process, Durability::System, Durability::System];
+        let of = nats.map(|durable| Given { durable, replayable: durable > Durability::Process });
+        let nats = LogOffer { name: "nats".into(), of };
+        assert_eq!(nats.options(None), Ok(StreamOptions::new(Durability::System)));
+        assert!(nats.options(asks(LogDurability::Os)).is_ok());
+        let problem = nats.options(asks(LogDurability::Fsync)).unwrap_err();
+        assert!(problem.message.contains("`nats`") && problem.message.contains("durable=fsync"), "{problem}");
         let options = memory().options(None).unwrap();
         let hour = Some(Duration::from_secs(3600));
         for (start, unique, word) in

@@ -20,6 +20,7 @@ const FORMAT: u32 = 2;
 /// components/compiled/   their compiled forms; may be deleted at any time
 /// dead-letters/      records given up, and why
 /// log/               records on their way, where they are kept on this machine's disk
+/// owner              names this server among those that share a log elsewhere; made when it is first needed
 /// ferrule.sock       where the command line finds the server
 /// ```
 #[derive(Debug, Clone)]
@@ -84,6 +85,22 @@ impl DataFolder {
         self.root.join("log")
     }
 
+    /// The name under which this folder's server writes to a log elsewhere: the same for as long as the folder lives, wherever it
+    /// is copied to.
+    pub(crate) fn owner(&self) -> Result<String, StartError> {
+        let path = self.root.join("owner");
+        let failed = |source| StartError::Folder { what: "the name of the server", path: path.clone(), source };
+        match fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => return Ok(text.trim().to_owned()),
+            Ok(_) => return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "the file is empty"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let owner = uuid::Uuid::new_v4().simple().to_string();
+        write_durably(&path, format!("{owner}\n").as_bytes()).map_err(failed)?;
+        Ok(owner)
+    }
+
     pub(crate) fn dead_letters(&self) -> PathBuf {
         self.root.join("dead-letters")
     }
@@ -143,6 +160,14 @@ mod tests {
         assert!(matches!(error, StartError::NewerFolder { found: 3, .. }), "{error}");
         fs::write(root.join("format"), "?").unwrap();
         assert!(DataFolder::open(&root).unwrap_err().to_string().contains("not a number"));
+    }
+
+    #[test]
+    fn a_folder_keeps_the_name_of_its_server() {
+        let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let owner = |place: &tempfile::TempDir| DataFolder::open(&place.path().join("data")).unwrap().owner().unwrap();
+        assert_eq!(owner(&one), owner(&one));
+        assert_ne!(owner(&one), owner(&two));
     }
 
     #[test]

@@ -166,6 +166,7 @@ const SERVER: &[(&str, &str)] = &[
     ("ferrule_dead_letters", "Dead letters that are kept"),
     ("ferrule_dead_letter_bytes", "Bytes that they take on the disk"),
     ("ferrule_components", "Components that are registered"),
+    ("ferrule_log_info", "Always 1; where the log is is in the label: memory, embedded or nats"),
     ("ferrule_log_up", "Whether the log takes records (1) or not (0); `ferrule status` says why not"),
     ("ferrule_log_disk_bytes", "Bytes of the log on the disk"),
     ("ferrule_log_syncs", "Times the log made sure that records survive the end of the machine"),
@@ -199,6 +200,7 @@ fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers
         (Vec::new(), gauge(server.dead_letters)),
         (Vec::new(), gauge(server.dead_letter_bytes)),
         (Vec::new(), gauge(server.components)),
+        (vec![label("transport", &report.log.transport)], Number::Gauge(1.0)),
         (Vec::new(), up(report.log.trouble.is_none())),
         (Vec::new(), gauge(report.log.disk_bytes)),
         (Vec::new(), Number::Counter(report.log.syncs)),
@@ -282,7 +284,7 @@ mod tests {
             streams: vec![stream],
             pipelines: vec![pipeline],
             time_ms: 5_500,
-            log: LogStatus { syncs: 8, ..LogStatus::default() },
+            log: LogStatus { transport: "nats".to_owned(), syncs: 8, ..LogStatus::default() },
             ..StatusReport::default()
         }
     }
@@ -310,6 +312,7 @@ mod tests {
             r#"ferrule_guest_messages_value{guest="hall/in",topic="a\nb"} 2.0"#,
             r#"ferrule_guest_lag{guest="hall/in",topic="a\nb"} 0.5"#,
             "ferrule_dead_letters 2.0",
+            r#"ferrule_log_info{transport="nats"} 1.0"#,
             "ferrule_log_up 1.0",
             "ferrule_log_syncs_total 8",
             r#"ferrule_pipeline_lag_seconds{namespace="",pipeline="p"} 1.5"#,

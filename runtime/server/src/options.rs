@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ferrule_transport::nats::{self, NatsOptions};
+
 /// Where `/metrics` and `/healthz` are served unless told otherwise.
 pub const METRICS_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
@@ -21,6 +23,8 @@ pub enum Transport {
     /// On this machine's disk, in the data folder: a source is settled when its records are there.
     #[default]
     Embedded,
+    /// At NATS JetStream: a source is settled when its records are there. The server names itself; NATS need not be reachable yet.
+    Nats(Box<NatsOptions>),
 }
 
 impl std::str::FromStr for Transport {
@@ -30,7 +34,17 @@ impl std::str::FromStr for Transport {
         match text {
             "memory" => Ok(Self::Memory),
             "embedded" => Ok(Self::Embedded),
-            _ => Err(format!("`{text}` is no transport; there are `embedded` (on this machine's disk) and `memory`")),
+            _ if nats::is_address(text) => NatsOptions::parse(text, "")
+                .map(Box::new)
+                .map(Self::Nats)
+                .map_err(|error| format!("transport: {error}")),
+            _ => {
+                // What stands before an @ may be a password.
+                let shown = text.rsplit_once('@').map_or_else(|| text.to_owned(), |(_, rest)| format!("...@{rest}"));
+                Err(format!(
+                    "`{shown}` is no transport; there are `embedded` (on this machine's disk), `memory` and nats://HOST:PORT (NATS JetStream)"
+                ))
+            }
         }
     }
 }
@@ -88,4 +102,22 @@ impl Options {
 #[must_use]
 pub fn socket_in(folder: &Path) -> PathBuf {
     folder.join("ferrule.sock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transport_is_a_word_or_an_address_and_no_message_has_its_password() {
+        assert_eq!("memory".parse(), Ok(Transport::Memory));
+        assert_eq!("embedded".parse(), Ok(Transport::Embedded));
+        let nats: Transport = "nats://me:secret@localhost".parse().unwrap();
+        assert!(matches!(&nats, Transport::Nats(options) if options.servers == ["nats://localhost:4222"]));
+        assert!(!format!("{nats:?}").contains("secret"));
+        for text in ["natz://me:secret@localhost", "nats://me:secret@localhost:x", "disk"] {
+            let error = text.parse::<Transport>().unwrap_err();
+            assert!(error.contains("nats://") && !error.contains("secret"), "{error}");
+        }
+    }
 }

@@ -68,6 +68,7 @@ pub(crate) async fn status(inner: &Inner, query: &StatusQuery) -> Result<StatusR
     let mut report = StatusReport {
         time_ms: millis(SystemTime::now()),
         log: LogStatus {
+            transport: inner.site.log.name().to_owned(),
             trouble: running.log.trouble.clone(),
             findings: running.log.findings.clone(),
             disk_bytes: running.log.disk_bytes,

@@ -11,6 +11,7 @@ use ferrule_control::{Control, ControlOptions, LogOffer, Site};
 use ferrule_flow::{Flow, FlowOptions};
 use ferrule_host::Engine;
 use ferrule_store::{EmbeddedOptions, EmbeddedStore, Principal, Store};
+use ferrule_transport::nats::{NatsOptions, PatientNatsLog};
 use ferrule_transport::{EmbeddedLog, EmbeddedOptions as LogOptions, Log, MemoryLog};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,9 @@ use crate::options::{Options, Transport};
 use crate::platform::{Acting, Callers, Inner};
 use crate::register::{Origin, register_as};
 use crate::registry::Registry;
+
+/// How long a start waits until NATS was asked once, so that the usual start finds its log there.
+const NATS_FIRST: Duration = Duration::from_secs(5);
 
 /// How long the doors may take to close once nothing is served any more.
 const DOORS_DEADLINE: Duration = Duration::from_secs(2);
@@ -166,6 +170,13 @@ async fn open_log(folder: &DataFolder, transport: &Transport) -> Result<Arc<dyn 
             for finding in log.health().findings {
                 tracing::warn!("{finding}");
             }
+            Ok(Arc::new(log))
+        }
+        Transport::Nats(options) => {
+            let options = NatsOptions { owner: folder.owner()?, ..NatsOptions::clone(options) };
+            let log = PatientNatsLog::start(options);
+            // Why it is not there yet is logged where it is found out, and is in the status.
+            let _ = log.asked(NATS_FIRST).await;
             Ok(Arc::new(log))
         }
     }

@@ -148,6 +148,26 @@ async fn what_was_appended_is_there_for_the_next_runtime() {
     assert_eq!(log.position(&stream()).await.unwrap(), None);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_reader_misses_nothing_that_comes_while_it_is_opened() {
+    let Some(nats) = Nats::start() else { return };
+    for round in 0..5 {
+        let log = Arc::new(connect(&nats, "one").await);
+        let uid = Uid::new(format!("stream-{round}"));
+        log.configure(&uid, lasting());
+        if round % 2 == 1 {
+            log.append(&uid, one("before"), None).await.unwrap();
+        }
+        let appending = tokio::spawn({
+            let (log, uid) = (log.clone(), uid.clone());
+            async move { log.append(&uid, one("after"), None).await.unwrap().first_offset }
+        });
+        let mut reader = log.reader(&uid, named(), StartAt::Latest).await.unwrap();
+        let offset = appending.await.unwrap();
+        assert_eq!(read(reader.as_mut()).await, (offset, "after".into()));
+    }
+}
+
 #[tokio::test]
 async fn what_is_behind_the_memory_is_found_by_offset_and_by_time() {
     let Some(nats) = Nats::start() else { return };

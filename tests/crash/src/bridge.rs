@@ -1,10 +1,11 @@
-//! Scenarios `mqtt` and `swap`: broker → source → functions → sink → broker, with the oracle at both ends.
+//! Scenarios `mqtt`, `swap` and `jetstream`: broker → source → functions → sink → broker, with the oracle at both ends.
 
 use crate::broker::{Broker, Client};
 use crate::killer::Killer;
 use crate::ledger::Ledger;
-use crate::options::Options;
-use crate::phase::{Order, Schedule, named};
+use crate::nats::Nats;
+use crate::options::{Options, Scenario};
+use crate::phase::{Kill, Order, Reach, Schedule, named};
 use crate::record::Records;
 use crate::report::{Bound, Report};
 use crate::runtime::Runtime;
@@ -28,19 +29,31 @@ const GRACE: Duration = Duration::from_secs(3);
 const SOURCE: &str = "crash-source";
 const SINK: &str = "crash-sink";
 
-/// Runs the scenario; with `swaps`, components are replaced while records flow, also without a kill.
-pub(crate) async fn run(options: &Options, folder: &Path, swaps: bool) -> Result<Report> {
+/// How long the server of the log stays away, at most.
+const AWAY: Duration = Duration::from_secs(1);
+
+/// Runs the scenario; `swap` replaces components while records flow, also without a kill, and `jetstream` kills the server of the log.
+pub(crate) async fn run(options: &Options, folder: &Path) -> Result<Report> {
     let begun = Instant::now();
+    let swaps = options.scenario == Scenario::Swap;
+    let mut serve = options.serve.clone();
+    let mut nats = match options.scenario {
+        Scenario::Jetstream => Some(Nats::start(folder).await?),
+        _ => None,
+    };
+    if let Some(nats) = &nats {
+        serve.push(format!("--transport={}", nats.url()));
+    }
     let program = Broker::program().context("Mosquitto is not installed")?;
     let mut broker = Broker::start(&program, folder).await?;
     let records = Records { seed: options.seed, keys: options.keys };
     let subscriber = Subscriber::start(broker.address(), records).await?;
-    let phases = options.phases(if swaps {
-        &["running", "busy", "swap"]
-    } else {
-        &["start", "opening", "running", "busy", "drain", "apply"]
+    let phases = options.phases(match options.scenario {
+        Scenario::Swap => &["running", "busy", "swap"],
+        Scenario::Jetstream => &["start", "opening", "busy", "drain", "apply", "nats"],
+        _ => &["start", "opening", "running", "busy", "drain", "apply"],
     })?;
-    let runtime = Runtime::new(&options.ferrule, folder, &options.serve, options.marks(&phases));
+    let runtime = Runtime::new(&options.ferrule, folder, &serve, options.marks(&phases));
     let builds =
         if swaps || phases.iter().any(|phase| phase.name == "swap") { builds(options, folder)? } else { Vec::new() };
     let orders = orders(broker.address(), builds);
@@ -75,7 +88,10 @@ pub(crate) async fn run(options: &Options, folder: &Path, swaps: bool) -> Result
             continue;
         }
         let kill = schedule.next().context("no phase to kill in")?;
-        let phase = killer.life(kill).await?;
+        let phase = match &mut nats {
+            Some(nats) if kill.phase.reach == Reach::Log => Some(both(&mut killer, nats, kill).await?),
+            _ => killer.life(kill).await?,
+        };
         schedule.fell(kill.phase, phase);
         in_flight = in_flight.max(broker.client(SOURCE).in_flight());
         broker.check()?;
@@ -108,6 +124,40 @@ pub(crate) async fn run(options: &Options, folder: &Path, swaps: bool) -> Result
         killer.answered, killer.begun
     );
     Ok(Report::new(options, &killer.tally, &phases, ledger.judge(&accepted), bound, faults, note, begun.elapsed()))
+}
+
+/// Kills the server of the log under a runtime that works, and the runtime too: after the server came back, while it is away, or
+/// after a start without it.
+async fn both(killer: &mut Killer, nats: &mut Nats, kill: Kill) -> Result<&'static str> {
+    killer.start().await?;
+    killer.flowing().await?;
+    killer.busy().await?;
+    tokio::time::sleep(kill.at.share(kill.phase.within)).await;
+    nats.kill().await?;
+    killer.tally.add(kill.phase.name);
+    let away = kill.before.share(AWAY);
+    match kill.at.pick(3) {
+        0 => {
+            tokio::time::sleep(away).await;
+            nats.up().await?;
+            killer.flowing().await?;
+            killer.running().await?;
+        }
+        1 => {
+            tokio::time::sleep(away).await;
+            killer.running().await?;
+            nats.up().await?;
+        }
+        _ => {
+            killer.running().await?;
+            killer.start().await?;
+            tokio::time::sleep(away).await;
+            nats.up().await?;
+            killer.flowing().await?;
+            killer.running().await?;
+        }
+    }
+    Ok(kill.phase.name)
 }
 
 async fn subscribed(broker: &Broker, killer: &mut Killer) -> Result<()> {

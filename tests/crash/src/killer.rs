@@ -78,7 +78,7 @@ impl Killer {
     }
 
     /// Waits until many records are under way.
-    async fn busy(&mut self) -> Result<()> {
+    pub(crate) async fn busy(&mut self) -> Result<()> {
         let begun = Instant::now();
         while (self.under_way)() < BUSY {
             self.runtime.check()?;
@@ -120,6 +120,7 @@ impl Killer {
                 self.runtime.logged(words).await?;
                 kill.at.share(kill.phase.within)
             }
+            Reach::Log => bail!("only a scenario with a server for its log can kill that"),
             Reach::Told(what) => {
                 self.start().await?;
                 self.flowing().await?;

@@ -9,6 +9,7 @@ mod dead_letters;
 mod file;
 mod killer;
 mod ledger;
+mod nats;
 mod options;
 mod phase;
 mod random;
@@ -38,6 +39,10 @@ async fn judged() -> Result<ExitCode> {
     let options = Options::read()?;
     if options.scenario != Scenario::File && broker::Broker::program().is_none() {
         println!("skipped: crash runs need the Mosquitto broker (Debian: apt-get install mosquitto)");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.scenario == Scenario::Jetstream && nats::Nats::program().is_none() {
+        println!("skipped: this scenario needs nats-server, which `cargo xtask setup` builds where there is Go");
         return Ok(ExitCode::SUCCESS);
     }
     let folder = tempfile::Builder::new().prefix("ferrule-crash-").tempdir()?;
@@ -78,8 +83,7 @@ async fn judged() -> Result<ExitCode> {
 
 async fn run(options: &Options, folder: &Path) -> Result<Report> {
     match options.scenario {
-        Scenario::Mqtt => bridge::run(options, folder, false).await,
+        Scenario::Mqtt | Scenario::Swap | Scenario::Jetstream => bridge::run(options, folder).await,
         Scenario::File => file::run(options, folder).await,
-        Scenario::Swap => bridge::run(options, folder, true).await,
     }
 }

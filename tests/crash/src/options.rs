@@ -60,6 +60,8 @@ pub(crate) enum Scenario {
     File,
     /// The same as mqtt, while components are replaced.
     Swap,
+    /// The same as mqtt with the log at a real nats-server, which is killed too.
+    Jetstream,
 }
 
 impl Options {

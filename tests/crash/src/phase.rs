@@ -32,6 +32,8 @@ pub(crate) enum Reach {
     Told(Order),
     /// Records pass, and then it writes a line with these words to its log.
     Logged(&'static str),
+    /// Records are on their way, and the server of the log is killed before the runtime is.
+    Log,
 }
 
 /// What a running server is told.
@@ -46,7 +48,7 @@ pub(crate) enum Order {
 }
 
 /// Every phase.
-pub(crate) static PHASES: [Phase; 8] = [
+pub(crate) static PHASES: [Phase; 9] = [
     Phase { name: "start", reach: Reach::Spawned, within: Duration::from_secs(5) },
     Phase { name: "opening", reach: Reach::Ready, within: Duration::from_millis(500) },
     Phase { name: "running", reach: Reach::Flowing, within: Duration::from_millis(1500) },
@@ -54,6 +56,7 @@ pub(crate) static PHASES: [Phase; 8] = [
     Phase { name: "drain", reach: Reach::Told(Order::Stop), within: Duration::from_millis(30) },
     Phase { name: "apply", reach: Reach::Told(Order::Apply), within: Duration::from_millis(400) },
     Phase { name: "swap", reach: Reach::Told(Order::Swap), within: Duration::from_millis(700) },
+    Phase { name: "nats", reach: Reach::Log, within: Duration::from_millis(200) },
     Phase { name: "compaction", reach: Reach::Logged("compaction began"), within: Duration::from_millis(20) },
 ];
 
@@ -137,6 +140,11 @@ impl Fraction {
     pub(crate) fn share(self, time: Duration) -> Duration {
         time.mul_f64(f64::from(self.0) / 65536.0)
     }
+
+    /// One of so many ways.
+    pub(crate) fn pick(self, ways: u32) -> u32 {
+        self.0 % ways.max(1)
+    }
 }
 
 /// Kills by the phase in which they really fell.
@@ -174,11 +182,11 @@ mod tests {
         let phases: Vec<_> = PHASES.iter().collect();
         let order = |seed| {
             let mut schedule = Schedule::new(&phases, seed);
-            (0..16).filter_map(|_| schedule.next()).map(|kill| (kill.phase.name, kill.at)).collect::<Vec<_>>()
+            (0..18).filter_map(|_| schedule.next()).map(|kill| (kill.phase.name, kill.at)).collect::<Vec<_>>()
         };
         assert_eq!(order(3), order(3));
         assert_ne!(order(3), order(4));
-        let (first, second) = (order(3)[..8].to_vec(), order(3)[8..].to_vec());
+        let (first, second) = (order(3)[..9].to_vec(), order(3)[9..].to_vec());
         for half in [first, second] {
             let mut names: Vec<_> = half.iter().map(|(name, _)| *name).collect();
             names.sort_unstable();

@@ -66,9 +66,14 @@ impl Ferrule {
     /// The same with more arguments for `ferrule serve`.
     pub fn serve_with(arguments: &[&str]) -> Ferrule {
         let mut ferrule = Ferrule::idle();
-        ferrule.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        ferrule.set_arguments(arguments);
         ferrule.up();
         ferrule
+    }
+
+    /// More arguments for `ferrule serve`, from the next start on.
+    pub fn set_arguments(&mut self, arguments: &[&str]) {
+        self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     }
 
     /// An empty data folder and no server.

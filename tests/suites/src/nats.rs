@@ -27,6 +27,15 @@ impl Nats {
 
     /// The same, with these words in the `jetstream` block of its configuration.
     pub fn start_with(jetstream: &str) -> Option<Nats> {
+        Self::configured(jetstream, "")
+    }
+
+    /// The same, for this user and password only.
+    pub fn guarded(user: &str, password: &str) -> Option<Nats> {
+        Self::configured("", &format!("authorization {{ user: {user}, password: {password} }}"))
+    }
+
+    fn configured(jetstream: &str, rest: &str) -> Option<Nats> {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/tools/nats-server");
         if !program.is_file() {
             eprintln!("skipped: needs nats-server (`cargo xtask setup` builds it where there is Go)");
@@ -35,7 +44,7 @@ impl Nats {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let config = format!(
-            "listen: 127.0.0.1:{}\nserver_name: test\nlog_file: {:?}\njetstream {{\n  store_dir: {:?}\n  {jetstream}\n}}\n",
+            "listen: 127.0.0.1:{}\nserver_name: test\nlog_file: {:?}\njetstream {{\n  store_dir: {:?}\n  {jetstream}\n}}\n{rest}\n",
             address.port(),
             folder.path().join("log"),
             folder.path().join("store"),
@@ -85,6 +94,11 @@ impl Nats {
     /// It goes on.
     pub fn resume(&self) {
         self.signal("CONT");
+    }
+
+    /// The folder with what it keeps.
+    pub fn store(&self) -> PathBuf {
+        self.folder.path().join("store")
     }
 
     /// Where it listens.

@@ -254,6 +254,7 @@ impl From<StatusReport> for proto::StatusResponse {
                 disk_bytes: r.log.disk_bytes,
                 syncs: r.log.syncs,
                 batches: r.log.batches,
+                transport: r.log.transport,
             }),
         }
     }
@@ -273,6 +274,7 @@ pub(crate) fn status_in(r: proto::StatusResponse) -> Result<StatusReport, Error>
             disk_bytes: log.disk_bytes,
             syncs: log.syncs,
             batches: log.batches,
+            transport: log.transport,
         },
     })
 }

@@ -1,14 +1,18 @@
 //! `ferrule serve`: a server until it is asked to stop.
 
+mod config;
+
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::Args;
 use ferrule_model::Code;
 use ferrule_model::quantity::Size;
 use ferrule_server::telemetry::{self, LogOptions};
-use ferrule_server::{DEAD_LETTERS, METRICS_ADDRESS, Options, STOP_DEADLINE, Server, Transport};
+use ferrule_server::{DEAD_LETTERS, METRICS_ADDRESS, Options, STOP_DEADLINE, Server};
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
@@ -16,6 +20,16 @@ use crate::exit::{Exit, Failure, Outcome};
 /// Starts a server, which keeps what was applied and runs it. Ctrl-C or SIGTERM stops it in an orderly way.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
+    /// A YAML file with these options by their names; what is given on the command line wins.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// What a server is told, on the command line or in a file.
+#[derive(Debug, Default, Args)]
+struct Settings {
     /// The folder for everything that the server keeps [default: FERRULE_DATA, or ferrule in the user's data folder].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -25,24 +39,25 @@ pub(crate) struct Serve {
     /// Also serve gRPC on this TCP address. There is no authentication: use the loopback, or guard it.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Where /metrics and /healthz are served.
-    #[arg(long, value_name = "ADDRESS", default_value_t = METRICS_ADDRESS, conflicts_with = "no_metrics")]
-    metrics: SocketAddr,
+    /// Where /metrics and /healthz are served [default: 127.0.0.1:9464].
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "no_metrics")]
+    metrics: Option<SocketAddr>,
     /// Serve no metrics.
     #[arg(long)]
     no_metrics: bool,
     /// Components to register at the start: files, or folders of them. Those that came with ferrule are always there.
     #[arg(long, value_name = "PATH")]
     components: Vec<PathBuf>,
-    /// Where records are on their way: embedded (on this machine's disk, in the data folder) or memory.
-    #[arg(long, value_name = "TRANSPORT", default_value = "embedded")]
-    transport: Transport,
-    /// Seconds that a stop may wait for what is in flight.
-    #[arg(long, value_name = "SECONDS", default_value_t = STOP_DEADLINE.as_secs())]
-    stop_deadline: u64,
-    /// How much room dead letters may take, such as 512MiB; when it is full, pipelines wait.
-    #[arg(long, value_name = "SIZE", default_value_t = Size(DEAD_LETTERS))]
-    dead_letters: Size,
+    /// Where records are on their way: embedded (on this machine's disk, in the data folder), memory, or NATS JetStream as
+    /// nats://[USER:PASSWORD@]HOST:PORT [default: embedded].
+    #[arg(long, value_name = "TRANSPORT")]
+    transport: Option<Place>,
+    /// Seconds that a stop may wait for what is in flight [default: 10].
+    #[arg(long, value_name = "SECONDS")]
+    stop_deadline: Option<u64>,
+    /// How much room dead letters may take, such as 512MiB; when it is full, pipelines wait [default: 1GiB].
+    #[arg(long, value_name = "SIZE")]
+    dead_letters: Option<Size>,
     /// What to log, such as debug, or ferrule_flow=debug,info.
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -51,22 +66,65 @@ pub(crate) struct Serve {
     log_json: bool,
 }
 
+/// A transport as it was written: read later, because messages about arguments repeat them, and an address may hold a password.
+#[derive(Clone, PartialEq, Eq)]
+struct Place(String);
+
+impl FromStr for Place {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Place")
+    }
+}
+
+impl Settings {
+    /// These, and of `below` what is not said here.
+    fn over(self, below: Self) -> Self {
+        let metrics = self.metrics.is_some() || self.no_metrics;
+        Self {
+            data: self.data.or(below.data),
+            socket: self.socket.or(below.socket),
+            listen: self.listen.or(below.listen),
+            metrics: if metrics { self.metrics } else { below.metrics },
+            no_metrics: if metrics { self.no_metrics } else { below.no_metrics },
+            components: if self.components.is_empty() { below.components } else { self.components },
+            transport: self.transport.or(below.transport),
+            stop_deadline: self.stop_deadline.or(below.stop_deadline),
+            dead_letters: self.dead_letters.or(below.dead_letters),
+            log: self.log.or(below.log),
+            log_json: self.log_json || below.log_json,
+        }
+    }
+}
+
 impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
-        let data_folder = context.data_folder(self.data.as_deref())?;
+        let settings = match &self.config {
+            Some(path) => self.settings.over(config::read(path)?),
+            None => self.settings,
+        };
+        let data_folder = context.data_folder(settings.data.as_deref())?;
+        let transport = settings.transport.map(|place| place.0.parse()).transpose().map_err(Failure::usage)?;
         let filter = if context.output.quiet { Some("warn".to_owned()) } else { None };
-        start_log(self.log.or(filter), self.log_json, context)?;
+        start_log(settings.log.or(filter), settings.log_json, context)?;
         let mut options = Options::new(data_folder);
-        if let Some(socket) = self.socket {
+        if let Some(socket) = settings.socket {
             options.socket = Some(socket);
         }
-        options.listen = self.listen;
-        options.metrics = (!self.no_metrics).then_some(self.metrics);
+        options.listen = settings.listen;
+        options.metrics = (!settings.no_metrics).then_some(settings.metrics.unwrap_or(METRICS_ADDRESS));
         options.shipped = context.surroundings.shipped_guests();
-        options.shipped.extend(self.components);
-        options.transport = self.transport;
-        options.stop_deadline = Duration::from_secs(self.stop_deadline);
-        options.dead_letters = self.dead_letters.0;
+        options.shipped.extend(settings.components);
+        options.transport = transport.unwrap_or_default();
+        options.stop_deadline = settings.stop_deadline.map_or(STOP_DEADLINE, Duration::from_secs);
+        options.dead_letters = settings.dead_letters.map_or(DEAD_LETTERS, |size| size.0);
         let socket = options.socket.clone();
         let server = Server::start(options).await.map_err(not_started)?;
         if let Some(socket) = socket {
@@ -92,4 +150,36 @@ pub(crate) fn not_started(error: ferrule_server::StartError) -> Failure {
         _ => Exit::Failed,
     };
     Failure::new(exit, format!("the server does not start: {error}")).with_code(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let file = Settings {
+            data: Some("file".into()),
+            no_metrics: true,
+            components: vec!["a".into()],
+            stop_deadline: Some(1),
+            log_json: true,
+            ..Settings::default()
+        };
+        let line = Settings {
+            metrics: Some(METRICS_ADDRESS),
+            components: vec!["b".into()],
+            stop_deadline: Some(2),
+            ..Settings::default()
+        };
+        let both = line.over(file);
+        assert_eq!((both.data, both.metrics, both.no_metrics), (Some("file".into()), Some(METRICS_ADDRESS), false));
+        assert_eq!((both.components, both.stop_deadline, both.log_json), (vec![PathBuf::from("b")], Some(2), true));
+    }
+
+    #[test]
+    fn the_defaults_are_those_that_the_help_names() {
+        assert_eq!(METRICS_ADDRESS.to_string(), "127.0.0.1:9464");
+        assert_eq!((STOP_DEADLINE, Size(DEAD_LETTERS).to_string()), (Duration::from_secs(10), "1GiB".to_owned()));
+    }
 }

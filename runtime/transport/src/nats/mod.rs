@@ -177,6 +177,17 @@ impl Log for NatsLog {
             return self.memory.reader(stream, id, start).await;
         }
         let stream = self.stream(stream);
+        // What is appended while the reader is being opened comes after what was the newest record when it was asked for.
+        let start = match start {
+            StartAt::Latest => {
+                let state = lock(&stream.state);
+                match state.open {
+                    true => StartAt::Cursor(Cursor { low: state.head.end, done: Vec::new() }),
+                    false => StartAt::Time(state::now_ms()),
+                }
+            }
+            start => start,
+        };
         self.shared.open(&stream).await?;
         let (number, Cursor { low, done }, before, sequence) = self.shared.hold(&stream, id, start).await?;
         // A reader of the same name ends, and whoever waits for a reader goes on.
@@ -193,6 +204,7 @@ impl Log for NatsLog {
             given: VecDeque::new(),
             asked: None,
             backoff: writer::Backoff::new(),
+            told: None,
         }))
     }
 

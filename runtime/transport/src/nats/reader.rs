@@ -40,6 +40,8 @@ pub(super) struct Reader {
     /// A question that is under way; it goes on when a call of `next` is dropped.
     pub(super) asked: Option<JoinHandle<Result<Vec<Read>, LogError>>>,
     pub(super) backoff: Backoff,
+    /// The trouble that it told of last, until it is over.
+    pub(super) told: Option<String>,
 }
 
 impl Reader {
@@ -121,12 +123,12 @@ impl Reader {
         let frames = match answer {
             Ok(Ok(frames)) => frames,
             Ok(Err(error)) => {
-                lock(&self.stream.state).trouble = Some(error.to_string());
-                self.backoff.wait().await;
+                self.wait(&error).await;
                 return Ok(());
             }
             Err(_) => return Err(LogError::Closed),
         };
+        lock(&self.stream.state).recover(self.told.take());
         if frames.is_empty() {
             // What was told of is not to be read yet, or was removed in the meantime.
             self.backoff.wait().await;
@@ -142,8 +144,7 @@ impl Reader {
                         match self.jump(&frame).await {
                             // It is asked again.
                             Err(error @ LogError::Unavailable(_)) => {
-                                lock(&self.stream.state).trouble = Some(error.to_string());
-                                self.backoff.wait().await;
+                                self.wait(&error).await;
                                 return Ok(());
                             }
                             jumped => jumped?,
@@ -151,9 +152,6 @@ impl Reader {
                     }
                     let mut state = lock(&self.stream.state);
                     state.saw(frame.mark, frame.position.clone());
-                    if state.writer.is_none() {
-                        state.trouble = None;
-                    }
                     drop(state);
                     self.sequence = self.sequence.max(frame.mark.sequence + 1);
                     // What was taken from memory in the meantime is not given out twice.
@@ -171,6 +169,13 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Tells of the trouble, and waits a while.
+    async fn wait(&mut self, error: &LogError) {
+        let told = self.told.insert(error.to_string()).clone();
+        lock(&self.stream.state).trouble = Some(told);
+        self.backoff.wait().await;
     }
 
     /// The next message begins after what is wanted: the records between are gone. That is right at the beginning of a stream, where
@@ -298,6 +303,7 @@ impl Drop for Reader {
             state.holds.remove(&self.number);
         }
         state.cut_tail(self.shared.tail_bytes);
+        state.recover(self.told.take());
         drop(state);
         self.stream.room.notify_waiters();
     }

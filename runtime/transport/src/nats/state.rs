@@ -225,6 +225,13 @@ impl State {
         }
     }
 
+    /// Trouble that was told is over, unless there is other trouble now.
+    pub(super) fn recover(&mut self, told: Option<String>) {
+        if told.is_some() && self.trouble == told {
+            self.trouble = None;
+        }
+    }
+
     /// Forgets what was read from NATS, so that it is read again.
     pub(super) fn forget(&mut self) {
         self.open = false;

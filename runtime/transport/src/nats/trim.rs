@@ -1,5 +1,6 @@
 //! Removes what every reader is past and nobody asked to keep, from time to time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,12 +15,17 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Looks after all streams for ever.
 pub(super) async fn run(shared: Arc<Shared>) {
+    let mut told = HashMap::new();
     loop {
         tokio::time::sleep(EVERY).await;
         let streams: Vec<_> = lock(&shared.streams).values().cloned().collect();
         for stream in streams {
-            if let Err(error) = shared.trim(&stream).await {
-                lock(&stream.state).trouble = Some(error.to_string());
+            match shared.trim(&stream).await {
+                Ok(()) => lock(&stream.state).recover(told.remove(&stream.uid)),
+                Err(error) => {
+                    lock(&stream.state).trouble = Some(error.to_string());
+                    told.insert(stream.uid.clone(), error.to_string());
+                }
             }
         }
     }
