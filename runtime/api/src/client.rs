@@ -196,6 +196,11 @@ impl Platform for Client {
         Ok(answer.streams.into_iter().map(Into::into).collect())
     }
 
+    async fn backup(&self) -> Result<Reports<Vec<u8>>, Error> {
+        let stream = self.inner().backup(proto::BackupRequest {}).await.map_err(|s| self.failed(s))?.into_inner();
+        Ok(self.incoming(stream, |piece| Ok(piece.content)))
+    }
+
     async fn control(&self, control: Control) -> Result<Vec<AppliedObject>, Error> {
         let request = proto::ControlRequest::from(&control);
         let mut inner = self.inner();

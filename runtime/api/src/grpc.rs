@@ -111,6 +111,7 @@ impl Ferrule for Service {
     type LogsStream = Outgoing<proto::LogLine>;
     type DeadLettersStream = Outgoing<proto::DeadLetter>;
     type ReplayDeadLettersStream = Outgoing<proto::ReplayProgress>;
+    type BackupStream = Outgoing<proto::BackupPiece>;
 
     async fn version(
         &self,
@@ -253,6 +254,10 @@ impl Ferrule for Service {
         let platform = self.platform(&request);
         let streams = platform.rewind(wire::rewind_in(request.into_inner())?).await?;
         Ok(Response::new(proto::RewindResponse { streams: streams.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn backup(&self, request: Request<proto::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
+        Ok(outgoing(self.platform(&request).backup().await?))
     }
 
     async fn hold(&self, request: Request<proto::ControlRequest>) -> Result<Response<proto::ControlResponse>, Status> {

@@ -76,6 +76,9 @@ pub trait Platform: Send + Sync + 'static {
     /// Has a pipeline read its streams again from somewhere else; from where it reads each now.
     async fn rewind(&self, rewind: Rewind) -> Result<Vec<ReadFrom>, Error>;
 
+    /// The data folder as it is at one moment, as a tar file in pieces. Only for callers on the server's own machine.
+    async fn backup(&self) -> Result<Reports<Vec<u8>>, Error>;
+
     /// Pauses, resumes or drains streams and pipelines.
     async fn control(&self, control: Control) -> Result<Vec<AppliedObject>, Error>;
 }

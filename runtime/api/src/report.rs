@@ -233,6 +233,34 @@ pub struct StreamStatus {
     pub conditions: Vec<Condition>,
 }
 
+/// How often values up to each bound came.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Distribution {
+    /// The bounds, rising.
+    pub bounds: Vec<u64>,
+    /// For each bound the values up to it and above the one before; last those above all.
+    pub counts: Vec<u64>,
+    /// The sum of all values.
+    pub sum: u64,
+}
+
+impl Distribution {
+    /// How many values there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The mean; none while there is no value.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    pub fn mean(&self) -> Option<f64> {
+        let count = self.count();
+        (count > 0).then(|| self.sum as f64 / count as f64)
+    }
+}
+
 /// How a pipeline is doing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -269,6 +297,10 @@ pub struct PipelineStatus {
     pub delivered_bytes: u64,
     /// Records that went no further because their ids were seen before.
     pub duplicates: u64,
+    /// How many attempts records took that the sink answered for.
+    pub attempts: Distribution,
+    /// How many records were written together.
+    pub batches: Distribution,
     /// Bytes of the records in the log that it has not taken yet.
     pub lag_bytes: u64,
     /// When the oldest of them was taken in, in milliseconds since 1970; none when there is none.

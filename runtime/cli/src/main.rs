@@ -113,6 +113,9 @@ mod tests {
             "ferrule dl replay 3 4",
             "ferrule deadletters drop --all --yes",
             "ferrule pipeline rewind p --to -1h",
+            "ferrule backup ferrule.tar",
+            "ferrule restore ferrule.tar --data d",
+            "ferrule restore - --check",
         ] {
             let parsed = Cli::try_parse_from(line.split(' '));
             assert!(parsed.is_ok(), "{line}: {}", parsed.err().map(|e| e.to_string()).unwrap_or_default());

@@ -291,6 +291,11 @@ pub(crate) fn indented<T: Serialize>(value: &T, spaces: usize) -> Result<String,
     Ok(crate::output::to_yaml(value)?.lines().map(|line| format!("{pad}{line}\n")).collect())
 }
 
+/// A time, given in milliseconds since 1970, as people and programs read it.
+pub(crate) fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map(|t| t.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

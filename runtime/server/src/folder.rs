@@ -9,7 +9,7 @@ use crate::error::StartError;
 
 /// The format of the folder as a whole. It grows when what is in it moves or changes meaning. Format 1 had its dead letters in
 /// one file, which is taken over when they are opened.
-const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 2;
 
 /// What is where in the data folder.
 ///
@@ -117,6 +117,11 @@ fn make(path: &Path) -> io::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// Whether a file of this name is one that is still being written by [`write_durably`].
+pub(crate) fn is_part(name: &str) -> bool {
+    name.ends_with(".part")
 }
 
 /// Writes a file so that after a crash there is all of it or nothing: beside its place, flushed, then renamed.

@@ -4,6 +4,7 @@
 //! is asked to stop; `ferrule run` and tests run one in their own process and reach it by [`Server::platform`].
 
 mod apply;
+mod backup;
 mod check;
 mod dead_letters;
 mod delete;
@@ -26,6 +27,7 @@ mod steer;
 pub mod telemetry;
 mod world;
 
+pub use backup::{RestoreError, Restored, check_backup, restore};
 pub use error::StartError;
 pub use options::{DEAD_LETTERS, METRICS_ADDRESS, Options, STOP_DEADLINE, Transport, socket_in};
 pub use registry::Registry;

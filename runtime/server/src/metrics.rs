@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use ferrule_api::report::{PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::report::{Distribution, PipelineStatus, StatusReport, StreamStatus};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -32,6 +32,14 @@ pub(crate) enum Number {
     Gauge(f64),
 }
 
+/// All distributions of one name.
+#[derive(Debug, Clone, PartialEq)]
+struct Histograms {
+    name: &'static str,
+    help: &'static str,
+    samples: Vec<(Vec<(String, String)>, Distribution)>,
+}
+
 /// All samples of one name.
 #[derive(Debug, Clone, PartialEq)]
 struct Family {
@@ -56,14 +64,14 @@ pub(crate) fn render(
     server: ServerNumbers,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Numbers(families(report, guests, server))));
+    registry.register_collector(Box::new(Numbers(families(report, guests, server), histograms(report))));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
 #[derive(Debug)]
-struct Numbers(Vec<Family>);
+struct Numbers(Vec<Family>, Vec<Histograms>);
 
 impl Collector for Numbers {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
@@ -82,6 +90,12 @@ impl Collector for Numbers {
                 encode(*number, metric.encode_family(labels)?)?;
             }
         }
+        for family in self.1.iter().filter(|family| !family.samples.is_empty()) {
+            let mut metric = encoder.encode_descriptor(family.name, family.help, None, MetricType::Histogram)?;
+            for (labels, distribution) in &family.samples {
+                encode_distribution(distribution, metric.encode_family(labels)?)?;
+            }
+        }
         Ok(())
     }
 }
@@ -92,6 +106,20 @@ fn encode(number: Number, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> 
         Number::Gauge(value) => ConstGauge::new(value).encode(encoder),
     }
 }
+
+#[allow(clippy::cast_precision_loss, reason = "bounds are small; a sum beyond 2^53 needs no last digit")]
+fn encode_distribution(of: &Distribution, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+    let bounds = of.bounds.iter().map(|bound| *bound as f64).chain(std::iter::once(f64::MAX));
+    let buckets: Vec<(f64, u64)> = bounds.zip(of.counts.iter().copied()).collect();
+    encoder.encode_histogram::<[(String, String); 0]>(of.sum as f64, of.count(), &buckets, None)
+}
+
+type OfHistogram = (&'static str, &'static str, fn(&PipelineStatus) -> &Distribution);
+
+const HISTOGRAMS: &[OfHistogram] = &[
+    ("ferrule_pipeline_attempts", "Attempts that records took that the sink answered for", |p| &p.attempts),
+    ("ferrule_pipeline_write_records", "Records that were written to the sink together", |p| &p.batches),
+];
 
 type OfStream = (&'static str, &'static str, fn(&StreamStatus) -> Option<Number>);
 type OfPipeline = (&'static str, &'static str, fn(&PipelineStatus, i64) -> Option<Number>);
@@ -193,8 +221,25 @@ fn seconds(milliseconds: i64) -> f64 {
     milliseconds as f64 / 1e3
 }
 
+/// What pipelines have that never wrote, is left out.
+fn histograms(report: &StatusReport) -> Vec<Histograms> {
+    let of = |(name, help, distribution): &OfHistogram| {
+        let samples = report.pipelines.iter().filter(|pipeline| !distribution(pipeline).counts.is_empty());
+        let samples = samples.map(|pipeline| (labels_of(pipeline), distribution(pipeline).clone())).collect();
+        Histograms { name, help, samples }
+    };
+    HISTOGRAMS.iter().map(of).collect()
+}
+
+fn label(name: &str, value: &str) -> (String, String) {
+    (name.to_owned(), value.to_owned())
+}
+
+fn labels_of(pipeline: &PipelineStatus) -> Vec<(String, String)> {
+    vec![label("namespace", &pipeline.namespace), label("pipeline", &pipeline.name)]
+}
+
 fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers) -> Vec<Family> {
-    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     let values = [
         (vec![label("version", env!("CARGO_PKG_VERSION"))], Number::Gauge(1.0)),
         (Vec::new(), gauge(server.dead_letters)),
@@ -225,10 +270,10 @@ fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers
         all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
     }
     for (name, help, number) in PIPELINES {
-        let samples = report.pipelines.iter().filter_map(|pipeline| {
-            let labels = vec![label("namespace", &pipeline.namespace), label("pipeline", &pipeline.name)];
-            Some((labels, number(pipeline, report.time_ms)?))
-        });
+        let samples = report
+            .pipelines
+            .iter()
+            .filter_map(|pipeline| Some((labels_of(pipeline), number(pipeline, report.time_ms)?)));
         all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
     }
     all.extend(of_guests(guests));
@@ -278,6 +323,7 @@ mod tests {
             lag: 3,
             delivered: 4,
             oldest_ms: Some(4_000),
+            attempts: Distribution { bounds: vec![1, 2], counts: vec![5, 1, 0], sum: 7 },
             ..PipelineStatus::default()
         };
         StatusReport {
@@ -318,41 +364,44 @@ mod tests {
             r#"ferrule_pipeline_lag_seconds{namespace="",pipeline="p"} 1.5"#,
             r#"ferrule_pipeline_oldest_unprocessed_timestamp_seconds{namespace="",pipeline="p"} 4.0"#,
             "# TYPE ferrule_stream_records counter",
+            "# TYPE ferrule_pipeline_attempts histogram",
+            r#"ferrule_pipeline_attempts_bucket{le="1.0",namespace="",pipeline="p"} 5"#,
+            r#"ferrule_pipeline_attempts_bucket{le="2.0",namespace="",pipeline="p"} 6"#,
+            r#"ferrule_pipeline_attempts_bucket{le="+Inf",namespace="",pipeline="p"} 6"#,
+            r#"ferrule_pipeline_attempts_sum{namespace="",pipeline="p"} 7.0"#,
+            r#"ferrule_pipeline_attempts_count{namespace="",pipeline="p"} 6"#,
         ] {
             assert!(text.contains(line), "{line} is missing in\n{text}");
         }
         assert!(text.ends_with("# EOF\n"));
     }
 
+    /// The names on the page, and what they mean.
+    fn exported() -> Vec<(String, &'static str)> {
+        let families = families(&report(), &[], ServerNumbers::default()).into_iter().map(|family| {
+            let suffix = if matches!(family.samples[0].1, Number::Counter(_)) { "_total" } else { "" };
+            (format!("{}{suffix}", family.name), family.help)
+        });
+        families.chain(HISTOGRAMS.iter().map(|(name, help, _)| ((*name).to_owned(), *help))).collect()
+    }
+
     #[test]
     fn every_name_is_documented() {
         let page = include_str!("../../../docs/metrics.md");
-        for family in families(&report(), &[], ServerNumbers::default()) {
-            let suffix = if matches!(family.samples[0].1, Number::Counter(_)) { "_total" } else { "" };
-            let entry = format!("`{}{suffix}`", family.name);
-            assert!(page.contains(&entry), "docs/metrics.md does not list {entry}");
-            assert!(
-                page.contains(family.help),
-                "docs/metrics.md does not explain {entry} as the page does: {}",
-                family.help
-            );
+        for (name, help) in exported() {
+            assert!(page.contains(&format!("`{name}`")), "docs/metrics.md does not list {name}");
+            assert!(page.contains(help), "docs/metrics.md does not explain {name} as the page does: {help}");
         }
     }
 
     #[test]
     fn nothing_is_documented_that_is_not_there() {
-        let all = families(&report(), &[], ServerNumbers::default());
-        let exported = |name: &str| {
-            all.iter().any(|family| {
-                let counts = matches!(family.samples[0].1, Number::Counter(_));
-                name == format!("{}{}", family.name, if counts { "_total" } else { "" })
-            })
-        };
+        let all = exported();
         let page = include_str!("../../../docs/metrics.md");
         let names: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
         assert_eq!(names.len(), all.len());
         for name in names {
-            assert!(exported(name), "docs/metrics.md lists {name}");
+            assert!(all.iter().any(|(exported, _)| exported == name), "docs/metrics.md lists {name}");
         }
     }
 }

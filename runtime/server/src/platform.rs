@@ -17,18 +17,25 @@ use ferrule_api::{Error, Platform, Reports};
 use ferrule_control::{Control, Site};
 use ferrule_flow::Flow;
 use ferrule_model::{Code, Diagnostic, Kind, Object};
-use ferrule_store::{Principal, Selector, Store, StoreError};
+use ferrule_store::{EmbeddedStore, Principal, Selector, Store, StoreError};
+use ferrule_transport::EmbeddedLog;
 use tokio_util::sync::CancellationToken;
 
 use crate::dead_letters::{self, DeadLetterStore};
 use crate::folder::DataFolder;
 use crate::registry::Registry;
 use crate::world::World;
-use crate::{apply, delete, get, register, reports, rewind, steer};
+use crate::{apply, backup, delete, get, register, reports, rewind, steer};
 
 /// The parts, as the calls need them.
 pub(crate) struct Inner {
     pub(crate) store: Arc<dyn Store>,
+    /// The same store, for a copy of its file.
+    pub(crate) store_file: Arc<EmbeddedStore>,
+    /// The log, if it is on this machine's disk, for a copy of its files.
+    pub(crate) journal: Option<EmbeddedLog>,
+    /// What the log is called.
+    pub(crate) log_name: &'static str,
     pub(crate) registry: Registry,
     pub(crate) flow: Flow,
     /// What streams and pipelines can ask of it.
@@ -225,6 +232,15 @@ impl Platform for Acting {
 
     async fn rewind(&self, rewind: Rewind) -> Result<Vec<ReadFrom>, Error> {
         rewind::rewind(&self.inner, rewind).await
+    }
+
+    async fn backup(&self) -> Result<Reports<Vec<u8>>, Error> {
+        if !self.local {
+            let text = "a backup holds everything the server knows, and this connection comes over the network";
+            let help = "make it on the server's machine, over its socket";
+            return Err(Error::refused(Diagnostic::new(Code::Unsupported, text).help(help)));
+        }
+        Ok(backup::backup(self.inner.clone()))
     }
 
     async fn control(&self, control: Steering) -> Result<Vec<AppliedObject>, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ferrule_api::report::{
-    Alert, LogLine, LogStatus, PipelineStatus, Record, StatusReport, StreamStatus, Tailed, TrialStep,
+    Alert, Distribution, LogLine, LogStatus, PipelineStatus, Record, StatusReport, StreamStatus, Tailed, TrialStep,
 };
 use ferrule_api::request::{LogQuery, StatusQuery, Tail, Trial};
 use ferrule_api::{Error, Reports};
@@ -224,12 +224,18 @@ fn pipeline_status(world: &World, object: &Object, running: Option<&PipelineSnap
     status.retried = running.retried;
     status.delivered_bytes = running.delivered_bytes;
     status.duplicates = running.duplicates;
+    status.attempts = distribution(&running.attempts);
+    status.batches = distribution(&running.batches);
     status.lag_bytes = running.lag_bytes;
     status.oldest_ms = running.oldest_ms;
     status.records_per_second = running.records_per_second;
     status.restarts = running.restarts;
     status.last_error = running.last_error.clone().unwrap_or_default();
     status
+}
+
+fn distribution(of: &ferrule_flow::Distribution) -> Distribution {
+    Distribution { bounds: of.bounds.clone(), counts: of.counts.clone(), sum: of.sum }
 }
 
 pub(crate) async fn watch(

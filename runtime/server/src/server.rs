@@ -50,18 +50,22 @@ impl Server {
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let folder = DataFolder::open(&options.data_folder)?;
         // The store's lock comes first: whoever has it owns the folder, the socket file included.
-        let store: Arc<dyn Store> = Arc::new(open_store(&folder).await?);
+        let store_file = Arc::new(open_store(&folder).await?);
+        let store: Arc<dyn Store> = store_file.clone();
         let bound = listen::bind(&options).await?;
         let dead_letters = open_dead_letters(&folder, options.dead_letters).await?;
         let engine = Engine::new(options.engine.clone())?;
         let registry = Registry::new(engine, folder.components(), folder.compiled());
-        let log = open_log(&folder, &options.transport).await?;
+        let (log, journal) = open_log(&folder, &options.transport).await?;
         let site = Site { log: LogOffer::new(log.name(), |durability| log.guarantees(durability)), ..Site::default() };
         let flow = Flow::start(FlowOptions::new(log.clone(), Arc::new(Durable(dead_letters.clone()))));
         let runner = ferrule_control::FlowRunner::new(flow.clone(), Arc::new(registry.clone()));
         let inner = Arc::new(Inner {
             control: std::sync::OnceLock::new(),
             store: store.clone(),
+            store_file,
+            journal,
+            log_name: log.name(),
             registry,
             flow,
             site: site.clone(),
@@ -159,10 +163,13 @@ async fn open_store(folder: &DataFolder) -> Result<EmbeddedStore, StartError> {
     Ok(EmbeddedStore::open_with(folder.store(), EmbeddedOptions::default()).await?)
 }
 
-/// Opens the log. Blocks on the disk elsewhere.
-async fn open_log(folder: &DataFolder, transport: &Transport) -> Result<Arc<dyn Log>, StartError> {
+/// Opens the log, which is a journal of this folder for one of the transports. Blocks on the disk elsewhere.
+async fn open_log(
+    folder: &DataFolder,
+    transport: &Transport,
+) -> Result<(Arc<dyn Log>, Option<EmbeddedLog>), StartError> {
     match transport {
-        Transport::Memory => Ok(Arc::new(MemoryLog::default())),
+        Transport::Memory => Ok((Arc::new(MemoryLog::default()), None)),
         Transport::Embedded => {
             let options = LogOptions::new(folder.log());
             let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(options)).await;
@@ -170,7 +177,7 @@ async fn open_log(folder: &DataFolder, transport: &Transport) -> Result<Arc<dyn 
             for finding in log.health().findings {
                 tracing::warn!("{finding}");
             }
-            Ok(Arc::new(log))
+            Ok((Arc::new(log.clone()), Some(log)))
         }
         Transport::Nats(options) => {
             let options = NatsOptions { owner: folder.owner()?, ..NatsOptions::clone(options) };

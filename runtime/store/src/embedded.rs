@@ -96,6 +96,30 @@ impl EmbeddedStore {
         &self.path
     }
 
+    /// Writes everything as it is at this moment into an empty file, as a store of its own. Blocks on the disk; writers of this
+    /// store do not wait.
+    pub fn copy_into(&self, file: std::fs::File) -> Result<(), StoreError> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create_file(file).map_err(backend)?;
+        let transaction = database.begin_write().map_err(backend)?;
+        {
+            let mut meta = transaction.open_table(META).map_err(backend)?;
+            let facts = [("format", FORMAT), ("version", table.version().0), ("forgotten", table.forgotten().0)];
+            for (name, value) in facts {
+                meta.insert(name, value).map_err(backend)?;
+            }
+            let mut objects = transaction.open_table(OBJECTS).map_err(backend)?;
+            for object in table.objects() {
+                objects.insert(key(object).as_str(), encode(object)?.as_slice()).map_err(backend)?;
+            }
+            let mut gone = transaction.open_table(GONE).map_err(backend)?;
+            for (version, object) in table.tombstones() {
+                gone.insert(version.0, encode(object)?.as_slice()).map_err(backend)?;
+            }
+        }
+        transaction.commit().map_err(backend)
+    }
+
     async fn write(&self, principal: &Principal, write: Write) -> Result<Arc<Object>, StoreError> {
         let (answer, answered) = oneshot::channel();
         let request = Request { principal: principal.clone(), write, answer };

@@ -50,6 +50,14 @@ impl Table {
         self.forgotten
     }
 
+    pub(crate) fn objects(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.objects.values()
+    }
+
+    pub(crate) fn tombstones(&self) -> impl Iterator<Item = (Version, &Arc<Object>)> {
+        self.tombstones.iter().map(|(version, object)| (*version, object))
+    }
+
     pub(crate) fn get(&self, kind: Kind, uid: &Uid) -> Option<Arc<Object>> {
         self.objects.get(&(kind, uid.clone())).cloned()
     }

@@ -151,3 +151,21 @@ async fn nothing_acknowledged_is_lost_to_kill_9() {
         assert!(there == acknowledged || there == acknowledged + 1, "{there} stored, {acknowledged} acknowledged");
     }
 }
+
+#[tokio::test]
+async fn a_copy_is_a_store_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = EmbeddedStore::open(folder.path().join("state.redb")).await.unwrap();
+    let kept = store.create(&me(), numbered(1)).await.unwrap();
+    let gone = store.create(&me(), numbered(2)).await.unwrap();
+    store.delete(&me(), Kind::Category, &gone.metadata.uid, &Precondition::default()).await.unwrap();
+    let then = store.list(None, &Selector::all()).await.unwrap();
+    let path = folder.path().join("copy.redb");
+    store.copy_into(std::fs::File::create_new(&path).unwrap()).unwrap();
+    store.create(&me(), numbered(3)).await.unwrap();
+
+    let copy = EmbeddedStore::open(&path).await.unwrap();
+    let listing = copy.list(None, &Selector::all()).await.unwrap();
+    assert_eq!((listing.objects, listing.version), (vec![kept], then.version));
+    assert_eq!(copy.watch(Version::START).ready().unwrap().len(), 2, "the deletion is known");
+}

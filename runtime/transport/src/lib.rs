@@ -10,7 +10,7 @@ mod log;
 mod memory;
 pub mod nats;
 
-pub use embedded::{Clock, EmbeddedLog, OpenError, Options as EmbeddedOptions};
+pub use embedded::{Clock, EmbeddedLog, FrozenFile, OpenError, Options as EmbeddedOptions};
 pub use log::{
     AppendReceipt, Bounds, Cursor, Durability, Entries, Guarantees, Health, Keep, Lag, Log, LogError, LogReader,
     ReaderId, Retention, StartAt, StreamOptions, Usage, WhenFull,

@@ -108,6 +108,12 @@ pub(crate) fn progress_in(p: proto::ReplayProgress) -> Result<ReplayProgress, Er
     })
 }
 
+impl From<Vec<u8>> for proto::BackupPiece {
+    fn from(content: Vec<u8>) -> Self {
+        Self { content }
+    }
+}
+
 impl From<Dropped> for proto::DropDeadLettersResponse {
     fn from(d: Dropped) -> Self {
         Self { dropped: d.dropped, busy: d.busy }

@@ -8,8 +8,8 @@ use super::{diagnostics_in, diagnostics_out, json, kind, malformed, some, to_jso
 use crate::error::Error;
 use crate::proto;
 use crate::report::{
-    Action, Alert, Applied, AppliedObject, ComponentFacts, Difference, Differences, LogLine, LogStatus, PipelineStatus,
-    Record, Registered, StatusReport, StoredObject, StreamStatus, Tailed, TrialStep, VersionReport,
+    Action, Alert, Applied, AppliedObject, ComponentFacts, Difference, Differences, Distribution, LogLine, LogStatus,
+    PipelineStatus, Record, Registered, StatusReport, StoredObject, StreamStatus, Tailed, TrialStep, VersionReport,
 };
 
 impl From<VersionReport> for proto::VersionResponse {
@@ -376,6 +376,8 @@ fn pipeline_out(p: PipelineStatus) -> proto::PipelineStatus {
         last_error: p.last_error,
         delivered_bytes: p.delivered_bytes,
         duplicates: p.duplicates,
+        attempts: Some(p.attempts.into()),
+        batches: Some(p.batches.into()),
         lag_bytes: p.lag_bytes,
         oldest_ms: p.oldest_ms,
         conditions: conditions_out(&p.conditions),
@@ -403,10 +405,24 @@ fn pipeline_in(p: proto::PipelineStatus) -> Result<PipelineStatus, Error> {
         last_error: p.last_error,
         delivered_bytes: p.delivered_bytes,
         duplicates: p.duplicates,
+        attempts: p.attempts.unwrap_or_default().into(),
+        batches: p.batches.unwrap_or_default().into(),
         lag_bytes: p.lag_bytes,
         oldest_ms: p.oldest_ms,
         conditions: conditions_in(p.conditions)?,
     })
+}
+
+impl From<Distribution> for proto::Distribution {
+    fn from(d: Distribution) -> Self {
+        Self { bounds: d.bounds, counts: d.counts, sum: d.sum }
+    }
+}
+
+impl From<proto::Distribution> for Distribution {
+    fn from(d: proto::Distribution) -> Self {
+        Self { bounds: d.bounds, counts: d.counts, sum: d.sum }
+    }
 }
 
 impl From<Record> for proto::Record {

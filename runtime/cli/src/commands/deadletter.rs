@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::documents;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Format, Output, Table, Tone, one_line, short_number};
+use crate::views::time;
 
 /// Letters that one request removes at most.
 const DROP_BATCH: usize = 10_000;
@@ -344,10 +345,6 @@ fn summary(progress: &ReplayProgress) -> String {
 
 fn letters_of(count: u64) -> String {
     if count == 1 { "1 dead letter".to_owned() } else { format!("{count} dead letters") }
-}
-
-fn time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map(|t| t.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()).unwrap_or_default()
 }
 
 /// How bytes are written in JSON.

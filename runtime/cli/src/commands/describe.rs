@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::Args;
-use ferrule_api::report::{ComponentFacts, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::report::{ComponentFacts, Distribution, PipelineStatus, StatusReport, StreamStatus};
 use ferrule_api::request::{Inspection, StatusQuery};
 use ferrule_api::{Client, Platform};
 use ferrule_model::conditions::{Condition, Truth};
@@ -263,8 +263,27 @@ fn pipeline_text(text: &mut String, p: &PipelineStatus, now_ms: i64) {
         p.delivered, p.filtered, p.duplicates, p.dead_lettered, p.dropped, p.retried
     );
     field(text, "Records", &counts);
+    field(text, "Batches", &spread(&p.batches, "records a write"));
+    field(text, "Attempts", &spread(&p.attempts, "a record"));
     field(text, "Restarts", &p.restarts.to_string());
     field(text, "Last error", if p.last_error.is_empty() { "none" } else { &p.last_error });
+}
+
+/// The mean, and which part is up to each bound, such as `1.2 a record; up to 1: 90 %, up to 2: 98 %, more: 2 %`.
+fn spread(of: &Distribution, what: &str) -> String {
+    let (Some(mean), count) = (of.mean(), of.count()) else { return "none yet".to_owned() };
+    let mut text = format!("{mean:.1} {what}");
+    let mut sum = 0;
+    for (index, here) in of.counts.iter().enumerate().filter(|(_, here)| **here > 0) {
+        sum += here;
+        let percent = |part: u64| part as f64 * 100.0 / count as f64;
+        let separator = if sum == *here { "; " } else { ", " };
+        let _ = match of.bounds.get(index) {
+            Some(bound) => write!(text, "{separator}up to {bound}: {:.0} %", percent(sum)),
+            None => write!(text, "{separator}more: {:.0} %", percent(*here)),
+        };
+    }
+    text
 }
 
 fn condition_text(text: &mut String, output: &Output, condition: &Condition, generation: u64) {

@@ -1,6 +1,7 @@
 //! The verbs, one file each, and the noun that many of them take.
 
 mod apply;
+mod backup;
 mod completion;
 mod create;
 mod deadletter;
@@ -17,6 +18,7 @@ mod noun;
 mod pause;
 mod pipeline;
 mod register;
+mod restore;
 mod resume;
 mod run;
 mod serve;
@@ -89,6 +91,10 @@ pub(crate) enum Command {
     DeadLetters(deadletter::DeadLetters),
     /// Have a pipeline read its records again.
     Pipeline(pipeline::Pipeline),
+    /// Copy the server's data folder into a file, while the server goes on.
+    Backup(backup::Backup),
+    /// Make a data folder from a backup.
+    Restore(restore::Restore),
     /// Print the completion script of a shell.
     Completion(completion::Completion),
     /// Explain an error code.
@@ -123,6 +129,8 @@ impl Command {
             Self::Drain(command) => command.run(context).await,
             Self::DeadLetters(command) => command.run(context).await,
             Self::Pipeline(command) => command.run(context).await,
+            Self::Backup(command) => command.run(context).await,
+            Self::Restore(command) => command.run(context).await,
             Self::Completion(command) => command.run(context),
             Self::Explain(command) => command.run(context),
         }

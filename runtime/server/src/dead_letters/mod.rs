@@ -204,6 +204,15 @@ impl DeadLetterStore {
         Ok(())
     }
 
+    /// The files as they are now, with the bytes of each that count. They stay readable when the store removes or replaces them.
+    pub(crate) fn freeze(&self) -> io::Result<Vec<(PathBuf, fs::File, u64)>> {
+        let mut files = Vec::new();
+        for segment in &self.state().segments {
+            files.extend(segment.freeze()?);
+        }
+        Ok(files)
+    }
+
     /// How many letters there are.
     pub(crate) fn count(&self) -> u64 {
         self.state().count()

@@ -198,6 +198,15 @@ impl Segment {
         Ok(())
     }
 
+    /// Its files as they are now, with the bytes of each that count.
+    pub(super) fn freeze(&self) -> io::Result<Vec<(PathBuf, File, u64)>> {
+        let mut files = vec![(self.path.clone(), File::open(&self.path)?, self.end)];
+        if self.gone.file.is_some() {
+            files.push((self.gone.path.clone(), File::open(&self.gone.path)?, self.gone.end));
+        }
+        Ok(files)
+    }
+
     /// Where the letter is in `entries`.
     pub(super) fn find(&self, number: u64) -> Option<usize> {
         self.entries.binary_search_by_key(&number, |entry| entry.number).ok()

@@ -4,6 +4,7 @@ pub(crate) mod body;
 mod compaction;
 mod disk;
 mod frame;
+mod freeze;
 mod options;
 mod reader;
 mod recovery;
@@ -26,6 +27,7 @@ use ferrule_model::record::Batch;
 
 use self::disk::{Disk, OsDisk};
 use self::frame::Kind;
+pub use self::freeze::FrozenFile;
 pub use self::options::{Clock, OpenError, Options};
 use self::reader::Reader;
 use self::state::{Core, Item, Shared, Submitted, check};
