@@ -105,13 +105,18 @@ impl LineSource {
         Ok(count > 0)
     }
 
-    /// At the end of the file: whether it was cut off or replaced by a shorter one since.
-    fn start_over(&mut self) -> Result<bool, Error> {
+    /// At the end of what was read: whether more has come since, or another, shorter file, which is read from its start.
+    fn has_more(&mut self) -> Result<bool, Error> {
         match self.len() {
             Ok(len) if len < self.read_to => {
                 log::info!("{} was cut off; reading it from its start", self.path.display());
                 self.file = File::open(&self.path).map_err(|error| at(&self.path, error))?;
                 self.seek(0)?;
+                Ok(true)
+            }
+            // WASI ends the stream of a file at its end for good; what came since is in another one, which seeking makes.
+            Ok(len) if len > self.read_to => {
+                self.file.seek(SeekFrom::Start(self.read_to)).map_err(|error| at(&self.path, error))?;
                 Ok(true)
             }
             Ok(_) => Ok(false),
@@ -153,7 +158,7 @@ impl Source for LineSource {
             if !self.follow {
                 break;
             }
-            if self.start_over()? {
+            if self.has_more()? {
                 continue;
             }
             let over = wait.remaining().is_some_and(|left| left.is_zero());
