@@ -34,7 +34,7 @@ fn main() -> Result<()> {
         "demo" => {
             tools::wasm_targets()?;
             guests::build()?;
-            process::cargo(["build", "--package", "ferrule-cli", "--package", "ferrule-demo"])?;
+            process::build(&[])?;
             process::run(process::built("ferrule-demo"), &rest)
         }
         "test" => tests::all(&rest),
@@ -65,6 +65,6 @@ fn bench(words: &[String]) -> Result<()> {
     tools::wasm_targets()?;
     guests::build()?;
     guests::build_for_bench()?;
-    process::cargo(["build", "--package", "ferrule-cli", "--package", "ferrule-bench"])?;
+    process::build(&[])?;
     process::run(process::built("ferrule-bench"), words)
 }

@@ -21,6 +21,12 @@ pub(crate) fn built(name: &str) -> PathBuf {
     target().join("debug").join(name)
 }
 
+/// Builds the programs of this workspace. Always all of them: with fewer packages cargo would unite fewer features, and build
+/// wasmtime once more for them.
+pub(crate) fn build(more: &[&str]) -> Result<()> {
+    cargo(["build", "--workspace", "--bins"].iter().chain(more))
+}
+
 /// A command in the root, without what cargo tells a child about *this* package: it would make nested builds start afresh.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);

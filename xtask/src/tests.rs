@@ -12,7 +12,7 @@ pub(crate) fn all(filter: &[String]) -> Result<()> {
     tools::nats_server();
     guests::build()?;
     // The suites start these programs.
-    process::cargo(["build", "--package", "ferrule-cli", "--package", "ferrule-demo"])?;
+    process::build(&[])?;
 
     let native = ["test", "--workspace", "--no-fail-fast"].map(str::to_owned);
     process::cargo(native.into_iter().chain(filter.iter().cloned()))?;
@@ -76,7 +76,7 @@ pub(crate) fn cargo_component() -> Result<()> {
     tools::wasm_targets()?;
     tools::cargo_tool("cargo-component", tools::CARGO_COMPONENT)?;
     guests::build()?;
-    process::cargo(["build", "--package", "ferrule-cli"])?;
+    process::build(&[])?;
 
     let ferrule = process::built("ferrule");
     let work = process::target().join("interop");
