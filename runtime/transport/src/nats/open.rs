@@ -345,9 +345,10 @@ impl Shared {
             _ => None,
         };
         let at = |low| Cursor { low, done: Vec::new() };
-        let (first, end) = {
+        // All of it from one moment: records may be appended meanwhile.
+        let (first, end, newest) = {
             let state = lock(&stream.state);
-            (state.first(), (state.head.end, state.head.before + state.head.size))
+            (state.first(), (state.head.end, state.head.before + state.head.size), state.head.sequence)
         };
         let (cursor, before) = match (known, start) {
             (Some(hold), _) => {
@@ -384,7 +385,7 @@ impl Shared {
         let (number, hold, sequence) = {
             let mut state = lock(&stream.state);
             let number = state.hold(&id, cursor.clone(), before, token);
-            let sequence = mark.map_or(state.head.sequence + 1, |mark| mark.sequence);
+            let sequence = mark.map_or(newest + 1, |mark| mark.sequence);
             (number, state.holds.get(&number).cloned(), sequence)
         };
         if let (ReaderId::Named(name) | ReaderId::Rewound(name), Some(hold)) = (&id, hold) {
