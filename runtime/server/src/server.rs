@@ -184,7 +184,7 @@ async fn open_log(
             let log = PatientNatsLog::start(options);
             // Why it is not there yet is logged where it is found out, and is in the status.
             let _ = log.asked(NATS_FIRST).await;
-            Ok(Arc::new(log))
+            Ok((Arc::new(log), None))
         }
     }
 }
