@@ -61,6 +61,7 @@ fn readiness(object: &Object) -> (String, Tone, String) {
     let why = conditions
         .iter()
         .find(|c| c.status == Truth::False && c.kind != types::PAUSED && c.kind != types::REFUSED)
+        .or_else(|| conditions.iter().find(|c| c.kind == types::ROLLED_BACK && c.status == Truth::True))
         .or_else(|| conditions.iter().find(|c| c.kind == types::REFUSED && c.status == Truth::True))
         .or(ready)
         .map(|c| c.reason.clone())

@@ -1,6 +1,6 @@
 //! From what the flow tells of itself to conditions and facts.
 
-use ferrule_flow::{FlowSnapshot, GuestSnapshot, PipelineSnapshot, StreamSnapshot, StreamState};
+use ferrule_flow::{FlowSnapshot, GuestSnapshot, PipelineSnapshot, RolledBack, StreamSnapshot, StreamState};
 use ferrule_model::component::Direction;
 use ferrule_model::conditions::types;
 use ferrule_model::{Kind, Truth};
@@ -25,6 +25,7 @@ fn stream(seen: &StreamSnapshot) -> Observation {
     let mut findings = vec![ready(guest)];
     findings.extend(health(guest));
     findings.extend(refused(guest));
+    findings.extend(rolled_back(guest));
     if guest.state == StreamState::Held {
         findings.push(drained(seen.unsettled));
     }
@@ -59,12 +60,14 @@ fn pipeline(seen: &PipelineSnapshot) -> Observation {
         "running" => Finding::new(types::READY, true, "Running", detail),
         "paused" => Finding::new(types::READY, true, "Paused", detail),
         "waiting" => Finding::new(types::READY, false, "Waiting", detail),
+        "failed" => Finding::new(types::READY, false, "Failed", detail),
         _ => Finding::new(types::READY, false, "Stopped", detail),
     }];
     if seen.state == "paused" {
         findings.push(drained(seen.in_flight));
     }
     findings.extend(seen.steps.iter().find_map(|(_, step)| refused(step)));
+    findings.extend(seen.steps.iter().find_map(|(_, step)| rolled_back(step)));
     let mut facts = Map::new();
     facts.insert("state".to_owned(), seen.state.into());
     facts.insert("restarts".to_owned(), seen.restarts.into());
@@ -112,6 +115,12 @@ fn refused(guest: &GuestSnapshot) -> Option<Finding> {
     Some(Finding::new(types::REFUSED, true, "Refused", format!("{}\n{}", refusal.message, refusal.remedy)))
 }
 
+fn rolled_back(guest: &GuestSnapshot) -> Option<Finding> {
+    let rolled_back = guest.rolled_back.as_ref()?;
+    let reason = if rolled_back.opened { "FailedFirstBatches" } else { "DoesNotOpen" };
+    Some(Finding::new(types::ROLLED_BACK, true, reason, rolled_back.message.clone()))
+}
+
 fn drained(left: u64) -> Finding {
     match left {
         0 => Finding::new(types::DRAINED, true, "Drained", "nothing is in flight"),
@@ -127,6 +136,9 @@ fn guest_facts(guest: &GuestSnapshot) -> Map<String, Value> {
     if let Some(error) = &guest.last_error {
         let at = guest.last_error_ms.map_or(Value::Null, time);
         facts.insert("lastError".to_owned(), json!({"message": error, "time": at}));
+    }
+    if let Some(RolledBack { refused, running, message, .. }) = &guest.rolled_back {
+        facts.insert("rolledBack".to_owned(), json!({"refused": refused, "running": running, "message": message}));
     }
     if !guest.alerts.is_empty() {
         let alerts = guest.alerts.iter().map(|(name, alert)| {
@@ -165,6 +177,7 @@ mod tests {
             restarts: 3,
             last_error: Some("broken pipe".into()),
             last_error_ms: Some(1_000),
+            rolled_back: None,
             refusals: 0,
             last_refusal: None,
             allowed: Vec::new(),
@@ -239,7 +252,19 @@ mod tests {
             message: "s may not connect to h:1".into(),
             remedy: "grant it".into(),
         });
+        says.rolled_back = Some(RolledBack {
+            refused: "sha256:2".into(),
+            running: "sha256:1".into(),
+            opened: true,
+            message: "2 failed, so 1 goes on".into(),
+        });
         let observation = stream(&seen(says));
+        let back = finding(&observation, types::ROLLED_BACK).unwrap();
+        assert_eq!((back.status, back.reason.as_str()), (Truth::True, "FailedFirstBatches"));
+        assert_eq!(
+            (back.message.as_str(), &observation.facts["rolledBack"]["running"]),
+            ("2 failed, so 1 goes on", &json!("sha256:1"))
+        );
         let health = finding(&observation, types::HEALTHY).unwrap();
         assert_eq!((health.status, health.message.as_str()), (Truth::False, "next attempt in 4 s"));
         assert_eq!(finding(&observation, types::REFUSED).unwrap().message, "s may not connect to h:1\ngrant it");

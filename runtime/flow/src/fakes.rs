@@ -53,6 +53,12 @@ pub(crate) struct World {
     pub(crate) writes: AtomicU32,
     /// Errors that the next opens, writes answer with.
     pub(crate) open_errors: Mutex<VecDeque<CallError>>,
+    pub(crate) next_errors: Mutex<VecDeque<CallError>>,
+    /// What opened and closed, by digest, in order.
+    pub(crate) events: Mutex<Vec<String>>,
+    /// A source: it says where to go on, and was told so when it opened.
+    pub(crate) positioned: AtomicBool,
+    pub(crate) positions: Mutex<Vec<Option<Vec<u8>>>>,
     pub(crate) write_errors: Mutex<VecDeque<CallError>>,
     /// Payloads that break the guest, that it rejects, and that it asks to retry so many times.
     pub(crate) poison: Mutex<BTreeSet<String>>,
@@ -95,6 +101,8 @@ pub(crate) struct Fake {
     description: Description,
     pub(crate) world: Arc<World>,
     behaviour: Behaviour,
+    /// The world that has its errors and what it rejects; a component with flaws of its own has another one than what it reaches.
+    flaws: Arc<World>,
 }
 
 impl Fake {
@@ -113,7 +121,23 @@ impl Fake {
             routes: routes.iter().map(ToString::to_string).collect(),
             ..Description::default()
         };
-        let fake = Self { digest: digest.to_owned(), description, world: world.clone(), behaviour };
+        let flaws = world.clone();
+        let fake = Self { digest: digest.to_owned(), description, world: world.clone(), behaviour, flaws };
+        GuestPlan::new(ComponentRef::new(Arc::new(fake)))
+    }
+
+    /// Another version of a component: it reaches the same world, and has flaws of its own.
+    pub(crate) fn version(
+        digest: &str,
+        world: &Arc<World>,
+        behaviour: Behaviour,
+        flaws: &Arc<World>,
+        overlap: bool,
+    ) -> GuestPlan {
+        let properties = vec![("overlap".to_owned(), overlap.to_string())];
+        let description = Description { name: digest.to_owned(), properties, ..Description::default() };
+        let (world, flaws) = (world.clone(), flaws.clone());
+        let fake = Self { digest: digest.to_owned(), description, world, behaviour, flaws };
         GuestPlan::new(ComponentRef::new(Arc::new(fake)))
     }
 }
@@ -130,6 +154,8 @@ impl Artifact for Fake {
 
     async fn instantiate(&self, _: &str, _: &GuestPlan, _: Arc<dyn Observer>) -> Result<Box<dyn Guest>, CallError> {
         Ok(Box::new(FakeGuest {
+            digest: self.digest.clone(),
+            flaws: self.flaws.clone(),
             world: self.world.clone(),
             behaviour: self.behaviour.clone(),
             wake: Arc::default(),
@@ -140,7 +166,9 @@ impl Artifact for Fake {
 }
 
 struct FakeGuest {
+    digest: String,
     world: Arc<World>,
+    flaws: Arc<World>,
     behaviour: Behaviour,
     wake: Arc<Notify>,
     next_token: u64,
@@ -154,7 +182,7 @@ impl FakeGuest {
         }
         for (token, payload) in std::mem::take(&mut self.in_flight) {
             let mut retries = self.world.retries.lock().unwrap();
-            if self.world.rejects.lock().unwrap().contains(&payload) {
+            if self.flaws.rejects.lock().unwrap().contains(&payload) {
                 outcomes.rejected.push(Rejection { record_ref: token, reason: "scripted".into() });
             } else if let Some((_, left)) = retries.iter_mut().find(|(text, left)| *text == payload && *left > 0) {
                 *left -= 1;
@@ -175,11 +203,13 @@ impl Guest for FakeGuest {
         Waker::new(move || wake.notify_one())
     }
 
-    async fn open(&mut self, _: Session) -> Result<Opened, CallError> {
-        if let Some(error) = self.world.open_errors.lock().unwrap().pop_front() {
+    async fn open(&mut self, session: Session) -> Result<Opened, CallError> {
+        if let Some(error) = self.flaws.open_errors.lock().unwrap().pop_front() {
             return Err(error);
         }
         self.world.opened.fetch_add(1, SeqCst);
+        self.world.events.lock().unwrap().push(format!("open {}", self.digest));
+        self.world.positions.lock().unwrap().push(session.position);
         // What an earlier session did not settle comes again.
         let again: Vec<_> = self.world.unsettled.lock().unwrap().drain(..).map(|(_, record)| record).collect();
         let mut upstream = self.world.upstream.lock().unwrap();
@@ -196,6 +226,7 @@ impl Guest for FakeGuest {
 
     async fn close(&mut self) -> Result<(), CallError> {
         self.world.closed.fetch_add(1, SeqCst);
+        self.world.events.lock().unwrap().push(format!("close {}", self.digest));
         Ok(())
     }
 
@@ -204,6 +235,9 @@ impl Guest for FakeGuest {
             self.world.pulls_held.fetch_add(1, SeqCst);
             self.wake.notified().await;
             return Ok(Pulled { records: Batch::default(), position: None });
+        }
+        if let Some(error) = self.flaws.next_errors.lock().unwrap().pop_front() {
+            return Err(error);
         }
         let mut builder = BatchBuilder::new();
         loop {
@@ -226,7 +260,8 @@ impl Guest for FakeGuest {
                 }
             }
             if !builder.is_empty() {
-                return Ok(Pulled { records: builder.finish(), position: None });
+                let position = self.world.positioned.load(SeqCst).then(|| self.digest.clone().into_bytes());
+                return Ok(Pulled { records: builder.finish(), position });
             }
             tokio::select! {
                 () = changed => {}
@@ -257,12 +292,12 @@ impl Guest for FakeGuest {
 
     async fn write(&mut self, records: &Batch) -> Result<Outcomes, CallError> {
         self.world.writes.fetch_add(1, SeqCst);
-        if let Some(error) = self.world.write_errors.lock().unwrap().pop_front() {
+        if let Some(error) = self.flaws.write_errors.lock().unwrap().pop_front() {
             return Err(error);
         }
         for record in records.iter() {
             let payload = String::from_utf8_lossy(record.payload).into_owned();
-            if self.world.poison.lock().unwrap().contains(&payload) {
+            if self.flaws.poison.lock().unwrap().contains(&payload) {
                 return Err(trap());
             }
             self.in_flight.push((record.token.expect("a sink gets tokens"), payload));

@@ -1,4 +1,7 @@
-//! The task that takes batches through the functions of one pipeline.
+//! The task that takes batches through the functions of one pipeline. How a component takes the place of another in a step is in
+//! `takeover`.
+
+mod takeover;
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::ops::Range;
@@ -6,6 +9,7 @@ use std::sync::Arc;
 
 use ferrule_host::{CallError, Observer, Session};
 use ferrule_model::component::Direction;
+use ferrule_model::ids::Uid;
 use ferrule_model::record::{Batch, BatchError, Rejection, Transformed};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +21,7 @@ use crate::lot::Lot;
 use crate::plan::{PipelinePlan, StepPlan};
 use crate::shared::Shared;
 use crate::snapshot::StreamState;
+use crate::takeover::{Trial, counts};
 
 /// Rows that leave the chain for a sink.
 #[derive(Debug)]
@@ -45,12 +50,25 @@ pub(crate) struct Passed {
 #[derive(Debug)]
 pub(crate) struct Cancelled;
 
+/// Why a call was not made to the end.
+enum Halt {
+    Cancelled,
+    /// The component is on trial, and this is held against it.
+    Failed(CallError),
+}
+
+impl From<Cancelled> for Halt {
+    fn from(_: Cancelled) -> Self {
+        Self::Cancelled
+    }
+}
+
 /// The functions of a pipeline, as its task reaches them.
 pub(crate) struct FunctionsLink {
     batches: mpsc::Sender<(usize, Lot)>,
     results: mpsc::Receiver<Result<Passed, String>>,
     cancel: CancellationToken,
-    task: tokio::task::JoinHandle<()>,
+    task: tokio::task::JoinHandle<Functions>,
 }
 
 impl FunctionsLink {
@@ -72,23 +90,44 @@ impl FunctionsLink {
         self.results.recv().await
     }
 
-    /// Closes the functions in an orderly way.
-    pub(crate) async fn end(self) {
+    /// Ends the work of the functions; they are still open, for others to take their place.
+    pub(crate) async fn end(self) -> Option<Functions> {
         self.cancel.cancel();
         drop(self.batches);
         drop(self.results);
         // It ends by itself: every call has the host's deadline.
-        let _ = self.task.await;
+        self.task.await.ok()
     }
 }
 
 /// One function of the chain.
 struct Step {
+    name: String,
     shared: Arc<Shared>,
+    /// What runs: what was planned, or what it was to take the place of.
+    plan: Arc<StepPlan>,
+    /// The component in whose place it runs, as long as it has not shown that it works.
+    trial: Option<(Arc<StepPlan>, Trial)>,
+    /// What was planned and is not to run, because it failed.
+    refused: Option<Arc<StepPlan>>,
+    /// Open guests of the component before, until those of this one are open.
+    leaving: Vec<Box<dyn Guest>>,
+    sinks: Arc<Routes>,
     /// What runs it, side by side; the records of one key always go to the same one. Between batches none is missing.
     instances: Vec<Instance>,
     /// For each route of the function the sink that it leads to; none: on to the next step.
     routes: Vec<Option<usize>>,
+}
+
+/// Where the routes of a pipeline lead: names, and the sinks they mean.
+struct Routes(Vec<(String, usize)>);
+
+impl Routes {
+    fn of(&self, plan: &StepPlan) -> Vec<Option<usize>> {
+        let routes = &plan.guest.component.artifact().description().routes;
+        let sink = |route: &String| self.0.iter().find(|(name, _)| name == route).map(|(_, sink)| *sink);
+        routes.iter().map(sink).collect()
+    }
 }
 
 /// One instance of a function.
@@ -103,41 +142,44 @@ struct Instance {
 /// The functions of one pipeline.
 pub(crate) struct Functions {
     steps: Vec<Step>,
+    /// Guests that are to be closed before any is opened.
+    before: Vec<Box<dyn Guest>>,
     cancel: CancellationToken,
 }
 
 impl Functions {
-    pub(crate) fn new(plan: &PipelinePlan, shared: &[Arc<Shared>], backoff: &BackoffPolicy) -> Self {
+    /// The functions of a plan; `before` are those whose place they take.
+    pub(crate) fn new(
+        plan: &PipelinePlan,
+        shared: &[Arc<Shared>],
+        backoff: &BackoffPolicy,
+        before: Option<Functions>,
+    ) -> Self {
         let sinks = plan.sinks();
-        let step = |(step, shared): (&StepPlan, &Arc<Shared>)| {
-            let description = step.guest.component.artifact().description();
-            let sink =
-                |route: &String| plan.routes.get(route).and_then(|uid| sinks.iter().position(|sink| sink == uid));
-            let plan = Arc::new(step.clone());
-            let instance = |number: u32| {
-                let name = match step.parallelism {
-                    0 | 1 => shared.name().to_owned(),
-                    _ => format!("{}#{number}", shared.name()),
-                };
-                Instance {
-                    plan: plan.clone(),
-                    backoff: Backoff::new(backoff.clone(), Jitter::for_name(&name)),
-                    name,
-                    shared: shared.clone(),
-                    guest: None,
-                }
-            };
-            Step {
-                routes: description.routes.iter().map(sink).collect(),
-                instances: (0..step.parallelism.max(1)).map(instance).collect(),
-                shared: shared.clone(),
+        let leads = |(name, uid): (&String, &Uid)| Some((name.clone(), sinks.iter().position(|sink| sink == uid)?));
+        let routes = Arc::new(Routes(plan.routes.iter().filter_map(leads).collect()));
+        let mut before = before.map(|before| before.steps).unwrap_or_default();
+        let step = |(planned, shared): (&StepPlan, &Arc<Shared>)| {
+            let mut step = Step::new(planned, shared, backoff, &routes);
+            if let Some(old) = before.iter_mut().find(|old| old.name == planned.name) {
+                step.follow(old);
             }
+            step
         };
-        Self { steps: plan.steps.iter().zip(shared).map(step).collect(), cancel: CancellationToken::new() }
+        let steps = plan.steps.iter().zip(shared).map(step).collect();
+        let guests =
+            |step: Step| step.leaving.into_iter().chain(step.instances.into_iter().filter_map(|one| one.guest));
+        let before = before.into_iter().flat_map(guests).collect();
+        Self { steps, before, cancel: CancellationToken::new() }
     }
 
-    async fn run(mut self, mut inputs: mpsc::Receiver<(usize, Lot)>, outputs: mpsc::Sender<Result<Passed, String>>) {
+    async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<(usize, Lot)>,
+        outputs: mpsc::Sender<Result<Passed, String>>,
+    ) -> Self {
         let cancel = self.cancel.clone();
+        close_all(&mut self.before).await;
         let opened = self.open_all().await;
         if opened.is_ok() {
             while let Some((from, lot)) = tokio::select! {
@@ -153,7 +195,14 @@ impl Functions {
                 }
             }
         }
+        self
+    }
+
+    /// Closes the functions in an orderly way.
+    pub(crate) async fn close(mut self) {
+        close_all(&mut self.before).await;
         for step in &mut self.steps {
+            close_all(&mut step.leaving).await;
             for instance in &mut step.instances {
                 instance.close().await;
             }
@@ -164,8 +213,8 @@ impl Functions {
     /// Opens the functions before the first record comes, so that what is wrong shows at once.
     async fn open_all(&mut self) -> Result<(), Cancelled> {
         let cancel = self.cancel.clone();
-        for instance in self.steps.iter_mut().flat_map(|step| &mut step.instances) {
-            instance.ready(&cancel).await?;
+        for step in &mut self.steps {
+            step.open(&cancel).await?;
         }
         Ok(())
     }
@@ -178,13 +227,7 @@ impl Functions {
             if lot.is_empty() {
                 break;
             }
-            let passed_step = match step.instances.as_mut_slice() {
-                [only] => {
-                    let parts = only.apply(&lot.records, &cancel).await?;
-                    step.distribute(index, &lot, parts, &mut passed)
-                }
-                _ => step.apply_side_by_side(index, &lot, &cancel, &mut passed).await?,
-            };
+            let passed_step = step.pass(index, &lot, &cancel, &mut passed).await?;
             match passed_step {
                 Ok(rest) => lot = rest,
                 Err(error) => return Ok(Err(error.to_string())),
@@ -200,15 +243,85 @@ impl Functions {
 /// Rows, what became of them, and why those were given up that are rejected.
 type Part = (Range<usize>, Transformed, LetterCode);
 
+/// What a step made of a batch: shares of it (none: all of it), each with its parts.
+type Shares = Vec<(Option<Lot>, Vec<Part>)>;
+
 impl Step {
-    /// Takes a batch through all instances at once, each with the records of its keys.
-    async fn apply_side_by_side(
+    fn new(planned: &StepPlan, shared: &Arc<Shared>, backoff: &BackoffPolicy, sinks: &Arc<Routes>) -> Self {
+        let plan = Arc::new(planned.clone());
+        let instance = |number: u32| {
+            let name = match planned.parallelism {
+                0 | 1 => shared.name().to_owned(),
+                _ => format!("{}#{number}", shared.name()),
+            };
+            Instance {
+                plan: plan.clone(),
+                backoff: Backoff::new(backoff.clone(), Jitter::for_name(&name)),
+                name,
+                shared: shared.clone(),
+                guest: None,
+            }
+        };
+        Self {
+            name: planned.name.clone(),
+            routes: sinks.of(planned),
+            instances: (0..planned.parallelism.max(1)).map(instance).collect(),
+            shared: shared.clone(),
+            plan: plan.clone(),
+            trial: None,
+            refused: None,
+            leaving: Vec::new(),
+            sinks: sinks.clone(),
+        }
+    }
+
+    /// Takes a batch through the function. One that a component on trial fails is offered to it again, and then to the one before.
+    async fn pass(
         &mut self,
         index: usize,
         lot: &Lot,
         cancel: &CancellationToken,
         passed: &mut Passed,
     ) -> Result<Result<Lot, BatchError>, Cancelled> {
+        loop {
+            let why = match self.apply(lot, cancel).await {
+                Err(Halt::Cancelled) => return Err(Cancelled),
+                Err(Halt::Failed(error)) => error.told(),
+                Ok(Err(error)) => return Ok(Err(error)),
+                Ok(Ok(shares)) => match self.trial.as_ref().and_then(|_| refusal(&shares)) {
+                    Some(reason) => {
+                        format!("it rejected all {} records of a batch, the first with: {reason}", lot.len())
+                    }
+                    None => {
+                        self.trial = None;
+                        return Ok(self.gather(index, lot, shares, passed));
+                    }
+                },
+            };
+            let failed = self.trial.as_mut().and_then(|(_, trial)| trial.failed());
+            match failed {
+                Some(failures) => self.roll_back(failures, &why).await,
+                None => self.shared.error(why),
+            }
+        }
+    }
+
+    async fn apply(&mut self, lot: &Lot, cancel: &CancellationToken) -> Result<Result<Shares, BatchError>, Halt> {
+        let trial = self.trial.is_some();
+        if let [only] = self.instances.as_mut_slice() {
+            let parts = only.apply(&lot.records, cancel, trial).await?;
+            return Ok(Ok(vec![(None, parts)]));
+        }
+        self.apply_side_by_side(lot, cancel).await
+    }
+
+    /// Takes a batch through all instances at once, each with the records of its keys.
+    async fn apply_side_by_side(
+        &mut self,
+        lot: &Lot,
+        cancel: &CancellationToken,
+    ) -> Result<Result<Shares, BatchError>, Halt> {
+        let trial = self.trial.is_some();
         let mut rows: Vec<Vec<u32>> = vec![Vec::new(); self.instances.len()];
         for row in 0..lot.len() {
             let lane = lane(lot.records.key.get(row), rows.len());
@@ -227,8 +340,11 @@ impl Step {
             .map(|(mut instance, share)| {
                 let (records, cancel) = (share.records.clone(), cancel.clone());
                 tokio::spawn(async move {
-                    let parts =
-                        if records.is_empty() { Ok(Vec::new()) } else { instance.apply(&records, &cancel).await };
+                    let parts = if records.is_empty() {
+                        Ok(Vec::new())
+                    } else {
+                        instance.apply(&records, &cancel, trial).await
+                    };
                     (instance, parts)
                 })
             })
@@ -236,22 +352,26 @@ impl Step {
         let mut answers = Vec::with_capacity(tasks.len());
         for task in tasks {
             // A task ends early only with the runtime.
-            let (instance, parts) = task.await.map_err(|_| Cancelled)?;
+            let (instance, parts) = task.await.map_err(|_| Halt::Cancelled)?;
             self.instances.push(instance);
             answers.push(parts);
         }
-        let mut rest = Vec::with_capacity(answers.len());
-        for (share, parts) in shares.iter().zip(answers) {
-            let parts = parts?;
-            if parts.is_empty() {
-                continue;
-            }
-            match self.distribute(index, share, parts, passed) {
-                Ok(lot) => rest.push(lot),
-                Err(error) => return Ok(Err(error)),
+        let parts: Vec<Vec<Part>> = answers.into_iter().collect::<Result<_, Halt>>()?;
+        Ok(Ok(shares.into_iter().map(Some).zip(parts).collect()))
+    }
+
+    /// Sends the outputs of all shares where they lead; gives back those that go on.
+    fn gather(&self, index: usize, lot: &Lot, shares: Shares, passed: &mut Passed) -> Result<Lot, BatchError> {
+        let mut rest = Vec::with_capacity(shares.len());
+        for (share, parts) in shares {
+            if !parts.is_empty() {
+                rest.push(self.distribute(index, share.as_ref().unwrap_or(lot), parts, passed)?);
             }
         }
-        Ok(Lot::concat(&rest))
+        if rest.len() == 1 {
+            return Ok(rest.swap_remove(0));
+        }
+        Lot::concat(&rest)
     }
 
     /// Sends the outputs of the step where their routes lead; gives back those that go on.
@@ -307,6 +427,23 @@ impl Step {
     }
 }
 
+/// Closes guests in an orderly way; how that ends makes no difference any more.
+async fn close_all(guests: &mut Vec<Box<dyn Guest>>) {
+    for mut guest in guests.drain(..) {
+        if let Err(error) = guest.close().await {
+            tracing::debug!("the session did not close in an orderly way: {error}");
+        }
+    }
+}
+
+/// The first reason, if every record was rejected.
+fn refusal(shares: &Shares) -> Option<String> {
+    let parts = || shares.iter().flat_map(|(_, parts)| parts);
+    let all = parts().all(|(range, transformed, _)| transformed.rejected.len() >= range.len());
+    let first = parts().flat_map(|(_, transformed, _)| &transformed.rejected).next()?;
+    all.then(|| first.reason.clone())
+}
+
 /// Which of `lanes` takes the records of a key.
 fn lane(key: &[u8], lanes: usize) -> usize {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
@@ -314,8 +451,8 @@ fn lane(key: &[u8], lanes: usize) -> usize {
 }
 
 impl Instance {
-    /// The guest, opened if need be, however long it takes.
-    async fn ready(&mut self, cancel: &CancellationToken) -> Result<(), Cancelled> {
+    /// The guest, opened if need be, however long it takes. One on `trial` may fail at that.
+    async fn ready(&mut self, cancel: &CancellationToken, trial: bool) -> Result<(), Halt> {
         while self.guest.is_none() {
             self.shared.set_state(StreamState::Opening, "");
             match open(&self.plan, &self.name, &self.shared, cancel).await {
@@ -325,11 +462,12 @@ impl Instance {
                     self.guest = Some(guest);
                     self.shared.set_state(StreamState::Running, "");
                 }
-                Err(_) if cancel.is_cancelled() => return Err(Cancelled),
+                Err(_) if cancel.is_cancelled() => return Err(Halt::Cancelled),
+                Err(error) if trial && counts(&error) => return Err(Halt::Failed(error)),
                 Err(error) => self.wait(&error, cancel).await?,
             }
         }
-        if cancel.is_cancelled() { Err(Cancelled) } else { Ok(()) }
+        if cancel.is_cancelled() { Err(Halt::Cancelled) } else { Ok(()) }
     }
 
     /// Waits before the next attempt; for ever if there is none to be made with this plan.
@@ -352,12 +490,12 @@ impl Instance {
     }
 
     /// Takes a batch through the function. A call that fails for the records' sake is repeated with smaller parts, until the
-    /// record that fails alone is found; that one is rejected.
-    async fn apply(&mut self, records: &Batch, cancel: &CancellationToken) -> Result<Vec<Part>, Cancelled> {
+    /// record that fails alone is found; that one is rejected. A component on `trial` is suspected itself, and not the records.
+    async fn apply(&mut self, records: &Batch, cancel: &CancellationToken, trial: bool) -> Result<Vec<Part>, Halt> {
         let mut parts = Vec::new();
         let mut open: Vec<(Range<usize>, u32)> = vec![(0..records.len(), 0)];
         while let Some((range, failures)) = open.pop() {
-            self.ready(cancel).await?;
+            self.ready(cancel, trial).await?;
             let Some(guest) = &mut self.guest else { continue };
             let slice = records.slice(range.clone());
             let waker = guest.waker();
@@ -370,7 +508,7 @@ impl Instance {
                     parts.push((range, transformed, LetterCode::Rejected));
                     continue;
                 }
-                Err(_) if cancel.is_cancelled() => return Err(Cancelled),
+                Err(_) if cancel.is_cancelled() => return Err(Halt::Cancelled),
                 Err(error) => error,
             };
             let about_records = remedy(&error) == Remedy::Suspect;
@@ -378,6 +516,11 @@ impl Instance {
                 self.close().await;
             }
             self.guest = None;
+            if trial && counts(&error) {
+                self.shared.end_session();
+                self.shared.restarted();
+                return Err(Halt::Failed(error));
+            }
             self.wait(&error, cancel).await?;
             match range.len() {
                 _ if !about_records => open.push((range, failures)),

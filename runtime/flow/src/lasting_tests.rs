@@ -238,3 +238,65 @@ async fn a_stopped_sink_leaves_to_the_log_what_is_over_the_window() {
     harness.sink.changed.notify_waiters();
     harness.until("all", |flow| flow.pipelines.values().all(|pipeline| pipeline.delivered == count as u64)).await;
 }
+
+#[tokio::test]
+async fn what_was_done_behind_an_open_record_is_known_again_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let window = Some(Duration::from_secs(3600));
+    {
+        let mut harness = Harness::on_disk(World::default(), folder.path());
+        harness.source.named.store(true, SeqCst);
+        harness.plan.pipelines[0].deduplicate = window;
+        *harness.sink.retries.lock().unwrap() = vec![("0".into(), u32::MAX)];
+        harness.start().await;
+        harness.publish(10);
+        harness.until("delivered", |_| harness.sink.delivered().len() == 9).await;
+        assert!(harness.flow.stop(Duration::from_millis(50)).await.is_err(), "one record is open");
+    }
+    let mut harness = Harness::on_disk(World::default(), folder.path());
+    harness.source.named.store(true, SeqCst);
+    harness.plan.pipelines[0].deduplicate = window;
+    harness.publish(11);
+    harness.start().await;
+    harness.until("delivered", |flow| flow.pipelines["p"].delivered == 2).await;
+    harness.until("all is read", |flow| flow.pipelines["p"].lag == 0 && flow.pipelines["p"].in_flight == 0).await;
+    let mut rest = delivered(&harness);
+    rest.sort_unstable();
+    assert_eq!(rest, [0, 10], "what was open, and what is new");
+    assert_eq!(harness.pipeline().duplicates, 10);
+}
+
+#[tokio::test]
+async fn damage_is_a_state_of_the_pipeline_until_it_is_told_to_go_on_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    {
+        let mut harness = Harness::on_disk(World::default(), folder.path());
+        harness.plan.pipelines[0].held = true;
+        harness.start().await;
+        for (count, text) in (1..).zip(["1", "2", "needle-in-the-log", "4", "5"]) {
+            harness.source.publish([("k".to_owned(), text.to_owned())]);
+            harness.until_settled(count).await;
+        }
+        harness.flow.stop(Duration::from_secs(10)).await.unwrap();
+    }
+    let mut spoilt = 0;
+    for file in std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        let Ok(mut bytes) = std::fs::read(&file) else { continue };
+        if let Some(place) = bytes.windows(17).position(|window| window == b"needle-in-the-log") {
+            bytes[place] ^= 1;
+            std::fs::write(&file, bytes).unwrap();
+            spoilt += 1;
+        }
+    }
+    assert_eq!(spoilt, 1);
+    let harness = Harness::on_disk(World::default(), folder.path());
+    harness.start().await;
+    harness.until("it says so", |flow| flow.pipelines["p"].state == "failed").await;
+    let pipeline = harness.pipeline();
+    let words = ["the log is damaged at ", "records 2 to 3", "rewind the pipeline to offset 3"];
+    assert!(words.iter().all(|word| pipeline.detail.contains(word)), "{}", pipeline.detail);
+    harness.until("what is before it", |_| harness.sink.delivered() == ["1", "2"]).await;
+    harness.flow.rewind(&"p".into(), RewindTo::Offset(3)).await.unwrap();
+    harness.until("what is behind it", |_| harness.sink.delivered() == ["1", "2", "4", "5"]).await;
+    harness.until("it runs", |flow| flow.pipelines["p"].state == "running").await;
+}

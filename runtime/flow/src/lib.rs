@@ -32,6 +32,7 @@ mod sink;
 mod snapshot;
 mod source;
 mod tail;
+mod takeover;
 mod trial;
 
 pub use acks::PIPELINES_PER_STREAM;
@@ -43,14 +44,18 @@ pub use logs::{LogFeed, LogLine};
 pub use plan::Plan;
 pub use replay::{Replayed, RewindTo};
 pub use snapshot::{
-    Alert, Distribution, FlowSnapshot, GuestMetric, GuestSnapshot, PipelineSnapshot, StreamSnapshot, StreamState,
+    Alert, Distribution, FlowSnapshot, GuestMetric, GuestSnapshot, PipelineSnapshot, RolledBack, StreamSnapshot,
+    StreamState,
 };
 pub use tail::{TailRecord, TailTarget};
+pub use takeover::TRIAL;
 pub use trial::{TrialOutput, TrialStep};
 
 #[cfg(test)]
 mod fakes;
 #[cfg(test)]
 mod lasting_tests;
+#[cfg(test)]
+mod takeover_tests;
 #[cfg(test)]
 mod tests;

@@ -155,6 +155,8 @@ pub(crate) struct Pipeline {
     /// Streams that are not read yet, and when the log is asked for them again.
     absent: Vec<Absent>,
     ask_at: Option<Instant>,
+    /// Why a stream is not read at all, and when that is tried again.
+    unread: Option<(String, Option<Instant>)>,
 }
 
 enum Event {
@@ -201,6 +203,7 @@ impl Pipeline {
             turning: None,
             absent: Vec::new(),
             ask_at: None,
+            unread: None,
         }
     }
 
@@ -233,8 +236,10 @@ impl Pipeline {
     }
 
     async fn end(mut self) {
-        if let Some(functions) = self.functions.take() {
-            functions.end().await;
+        if let Some(functions) = self.functions.take()
+            && let Some(functions) = functions.end().await
+        {
+            functions.close().await;
         }
         self.hear();
         self.commit();
@@ -276,9 +281,10 @@ impl Pipeline {
 
     /// Starts over with what is not done, as the order in force says; or from somewhere else.
     async fn rebuild(&mut self, rewind: Option<RewindTo>) {
-        if let Some(functions) = self.functions.take() {
-            functions.end().await;
-        }
+        let former = match self.functions.take() {
+            Some(functions) => functions.end().await,
+            None => None,
+        };
         self.hear();
         self.commit();
         let order = self.order.clone();
@@ -301,6 +307,7 @@ impl Pipeline {
             .map(|(sink, link)| SinkSide { link: link.clone(), origin: origin(sink) })
             .collect();
         let before = std::mem::take(&mut self.sources);
+        self.unread = None;
         let ends: Vec<(Uid, Option<u64>)> = before.into_iter().map(|side| (side.uid, side.until)).collect();
         let absent = plan.sources.iter().zip(&order.sources).map(|(uid, acks)| {
             let until = ends.iter().find(|(other, _)| other == uid).and_then(|(_, until)| *until);
@@ -310,13 +317,16 @@ impl Pipeline {
         self.attach().await;
         let steps = self.shared.set_steps(plan);
         if !plan.steps.is_empty() {
-            self.functions = Some(FunctionsLink::start(Functions::new(plan, &steps, &self.around.restart)));
+            let functions = Functions::new(plan, &steps, &self.around.restart, former);
+            self.functions = Some(FunctionsLink::start(functions));
+        } else if let Some(former) = former {
+            former.close().await;
         }
     }
 
     /// Begins to read the streams that are not read yet; where the log is not available, it is asked again soon.
     async fn attach(&mut self) {
-        self.ask_at = None;
+        (self.ask_at, self.unread) = (None, None);
         for mut absent in std::mem::take(&mut self.absent) {
             match attach(&self.around.log, &self.order.plan, &mut absent).await {
                 Ok(mut side) => {
@@ -325,11 +335,13 @@ impl Pipeline {
                     self.sources.push(side);
                 }
                 Err(error) => {
-                    self.shared.error(format!("stream {} cannot be read: {error}", absent.uid));
+                    let what = format!("stream {} cannot be read: {error}", absent.uid);
+                    self.shared.error(what.clone());
                     if matches!(error, FlowError::Log(LogError::Unavailable(_))) {
                         self.absent.push(absent);
                         self.ask_at = Some(Instant::now() + LOOK);
                     }
+                    self.unread = Some((what, self.ask_at));
                 }
             }
         }
@@ -388,11 +400,9 @@ impl Pipeline {
             Event::Entries(source, entries) => match *entries {
                 Ok(entries) => self.take(source, entries),
                 Err(error) => {
-                    let Some(side) = self.sources.get_mut(source) else { return };
-                    side.closed = true;
-                    // A stream that is gone, or that this pipeline reads no more.
-                    if error != LogError::Closed {
-                        self.shared.error(format!("stream {} cannot be read: {error}", side.uid));
+                    let said = self.sources.get_mut(source).and_then(|side| side.failed(&error));
+                    if let Some(said) = said {
+                        self.shared.error(said);
                     }
                 }
             },
@@ -422,8 +432,10 @@ impl Pipeline {
         let sinks = self.sinks.iter().enumerate().filter(|(_, side)| ready(side));
         let deliveries = sinks.filter_map(|(sink, _)| self.delivery.next_wake(sink));
         let turning = self.turning.map(|limit| limit.saturating_duration_since(self.begun));
-        let asking = self.ask_at.map(|at| at.saturating_duration_since(self.begun));
-        deliveries.chain(self.delivery.next_expiry()).chain(turning).chain(asking).min().map(|wake| wake.max(now))
+        let asking = self.ask_at;
+        let again = self.sources.iter().filter_map(SourceSide::again).filter(|again| *again > Instant::now());
+        let again = again.chain(asking).map(|again| again.saturating_duration_since(self.begun));
+        deliveries.chain(self.delivery.next_expiry()).chain(turning).chain(again).min().map(|wake| wake.max(now))
     }
 
     /// Records came from the log.
@@ -431,6 +443,7 @@ impl Pipeline {
         let Some(side) = self.sources.get_mut(source) else { return };
         let Entries { partition, first_offset, records, appended_ms } = entries;
         let count = records.len();
+        side.trouble = None;
         side.progress.take(first_offset, count);
         let size = records.size();
         self.bytes += size;
@@ -506,7 +519,11 @@ impl Pipeline {
                 || self.sources.iter().all(|side| side.until.is_none_or(|until| side.reader.position() >= until)));
         let missing = self.sinks.iter().any(|side| side.link.is_none());
         let waiting = self.sinks.iter().filter_map(|side| side.link.as_ref()).find(|link| !link.status.borrow().ready);
+        let trouble = self.sources.iter().filter_map(|side| side.trouble.as_ref()).chain(&self.unread);
+        let trouble = trouble.min_by_key(|(_, again)| again.is_some());
         let (state, detail) = match () {
+            () if let Some((what, None)) = trouble => ("failed", what.clone()),
+            () if let Some((what, Some(_))) = trouble => ("waiting", what.clone()),
             () if missing => ("waiting", "a sink stream of this pipeline does not run".to_owned()),
             () if self.order.plan.held => ("paused", String::new()),
             () => match waiting {

@@ -1,19 +1,25 @@
-//! Opening sessions of one stream, and opening them again: backoff, staying down, and swapping one component for another.
+//! Opening sessions of one stream, and opening them again: backoff, staying down, and putting one component in the place of
+//! another. What a new component must show is in `takeover`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use ferrule_host::{CallError, Configured, Observer, Session};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::backoff::{Backoff, BackoffPolicy, Jitter};
 use crate::guest::{Guest, Remedy, Waker, interruptible, remedy};
-use crate::plan::{GuestPlan, StreamPlan};
+use crate::plan::{ComponentRef, GuestPlan, StreamPlan};
 use crate::shared::Shared;
 use crate::snapshot::StreamState;
+use crate::takeover::{Trial, counts, may_overlap, rolled_back};
 
 /// How long a session lives before its end counts as a new failure and not as one more.
 const SETTLED: Duration = Duration::from_secs(60);
+
+/// How long a session that is to make place for another may take to finish what is under way.
+pub(crate) const TURN: Duration = Duration::from_secs(2);
 
 /// What a stream is to do now. Level-based: only the last order counts.
 #[derive(Clone, Debug)]
@@ -72,6 +78,41 @@ impl Live {
     }
 }
 
+/// A session that is being opened while another one is open. Dropped, it is opened no further.
+pub(crate) struct Beside {
+    pub(crate) plan: Arc<StreamPlan>,
+    task: JoinHandle<Result<Live, CallError>>,
+    opened: Option<Result<Live, CallError>>,
+}
+
+impl Beside {
+    /// Waits until it is open, or does not open. A dropped call has missed nothing.
+    pub(crate) async fn ready(&mut self) {
+        if self.opened.is_none() {
+            let opened = (&mut self.task).await;
+            self.opened = Some(opened.unwrap_or_else(|_| Err(CallError::Gone("open".into()))));
+        }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.opened.is_some()
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Waits for a session that is being opened; for ever when there is none.
+pub(crate) async fn ready(beside: &mut Option<Beside>) {
+    match beside {
+        Some(beside) => beside.ready().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// How the wait for a session ended.
 pub(crate) enum Opening {
     Open(Box<Live>),
@@ -85,10 +126,12 @@ pub(crate) struct Keeper {
     pub(crate) orders: watch::Receiver<Order>,
     backoff: Backoff,
     wait: Option<Duration>,
-    /// The plan of the last session that opened.
+    /// The plan of the last session whose component is known to work, or that none was before.
     proven: Option<Arc<StreamPlan>>,
-    /// A plan whose component does not open; the proven one runs in its place.
+    /// A plan whose component does not open, or fails; the proven one runs in its place.
     refused: Option<Arc<StreamPlan>>,
+    /// The component that took the place of the proven one, and is not known to work yet.
+    trial: Option<(ComponentRef, Trial)>,
     /// The last session, or the last attempt at one, failed.
     broken: bool,
 }
@@ -96,7 +139,7 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn new(shared: Arc<Shared>, orders: watch::Receiver<Order>, backoff: BackoffPolicy) -> Self {
         let backoff = Backoff::new(backoff, Jitter::for_name(shared.name()));
-        Self { shared, orders, backoff, wait: None, proven: None, refused: None, broken: false }
+        Self { shared, orders, backoff, wait: None, proven: None, refused: None, trial: None, broken: false }
     }
 
     pub(crate) fn order(&mut self) -> Order {
@@ -111,18 +154,76 @@ impl Keeper {
                 order.plan = Arc::new(StreamPlan { guest: proven.guest.clone(), ..(*order.plan).clone() });
             } else {
                 self.refused = None;
+                self.shared.as_ordered();
             }
         }
         order
     }
 
+    /// Whether this plan was tried and is not to run.
+    pub(crate) fn refuses(&self, plan: &StreamPlan) -> bool {
+        self.refused.as_ref().is_some_and(|refused| refused.guest == plan.guest)
+    }
+
+    /// Whether the component took the place of another one and has not shown yet that it works.
+    pub(crate) fn on_trial(&self, plan: &StreamPlan) -> bool {
+        self.trial.as_ref().is_some_and(|(component, _)| *component == plan.guest.component)
+    }
+
     /// Records did what they should: the next failure is the first again.
-    pub(crate) fn worked(&mut self) {
+    pub(crate) fn calm(&mut self) {
         self.backoff.reset();
+    }
+
+    /// An open session has taken over the config of this plan.
+    pub(crate) fn configured(&mut self, plan: &Arc<StreamPlan>) {
+        if let Some(proven) = self.proven.as_mut().filter(|proven| proven.guest.component == plan.guest.component) {
+            *proven = plan.clone();
+        }
+    }
+
+    /// A batch went well with this plan.
+    pub(crate) fn worked(&mut self, plan: &Arc<StreamPlan>) {
+        self.calm();
+        if self.on_trial(plan) {
+            self.proven = Some(plan.clone());
+            self.trial = None;
+        }
+    }
+
+    /// A batch failed. If the component is on trial and that was one batch too many, the proven one is to go on: `true`.
+    pub(crate) fn stumbled(&mut self, plan: &Arc<StreamPlan>, why: &str) -> bool {
+        let Some((_, trial)) = self.trial.as_mut().filter(|(component, _)| *component == plan.guest.component) else {
+            return false;
+        };
+        match trial.failed() {
+            Some(failures) => self.roll_back(plan, failures, why),
+            None => false,
+        }
+    }
+
+    fn roll_back(&mut self, plan: &Arc<StreamPlan>, failures: u32, why: &str) -> bool {
+        let Some(proven) = &self.proven else { return false };
+        self.shared.rolled_back(rolled_back(&proven.guest, &plan.guest, failures, why));
+        self.refused = Some(plan.clone());
+        self.trial = None;
+        self.wait = None;
+        true
     }
 
     /// A session ended with an error.
     pub(crate) fn failed(&mut self, live: &Live, error: &CallError) {
+        if counts(error) && self.on_trial(&live.plan) {
+            let hopeless = self.trial.as_ref().filter(|_| remedy(error) == Remedy::StayDown);
+            let rolled_back = match hopeless.map(|(_, trial)| trial.hopeless()) {
+                Some(failures) => self.roll_back(&live.plan, failures, &error.told()),
+                None => self.stumbled(&live.plan, &error.told()),
+            };
+            if rolled_back {
+                self.broken = true;
+                return;
+            }
+        }
         self.shared.failed(error);
         if live.opened.elapsed() > SETTLED {
             self.backoff.reset();
@@ -138,6 +239,7 @@ impl Keeper {
             // The stream stays down until another plan comes.
             self.refused = Some(self.orders.borrow().plan.clone());
             self.proven = None;
+            self.trial = None;
         } else {
             self.wait = Some(self.backoff.fail());
         }
@@ -185,8 +287,7 @@ impl Keeper {
             };
             match attempt.run(interrupt).await {
                 Ok(live) => {
-                    self.proven = Some(order.plan.clone());
-                    self.shared.set_component(order.plan.guest.component.artifact().digest());
+                    self.opened(&order.plan);
                     return Opening::Open(Box::new(live));
                 }
                 // Interrupted because something else is wanted: no failure of the guest's.
@@ -196,19 +297,74 @@ impl Keeper {
         }
     }
 
-    fn not_opened(&mut self, plan: &Arc<StreamPlan>, error: &CallError) {
-        let swapped = self.proven.as_ref().filter(|proven| proven.guest.component != plan.guest.component);
-        if let Some(proven) = swapped
-            && remedy(error) != Remedy::Reopen
-        {
-            let (new, old) = (plan.guest.component.artifact().digest(), proven.guest.component.artifact().digest());
-            self.shared.error(format!("the component {new} does not open, so {old} goes on: {}", error.told()));
-            self.refused = Some(plan.clone());
-            self.wait = None;
-            return;
+    fn opened(&mut self, plan: &Arc<StreamPlan>) {
+        let component = &plan.guest.component;
+        match &self.proven {
+            Some(proven) if proven.guest.component != *component => {
+                if !self.on_trial(plan) {
+                    self.trial = Some((component.clone(), Trial::default()));
+                }
+            }
+            _ => {
+                self.proven = Some(plan.clone());
+                self.trial = None;
+            }
         }
-        self.shared.failed(error);
-        self.wait_for(error);
+        self.shared.set_component(component.artifact().digest());
+        if self.refused.is_none() {
+            self.shared.as_ordered();
+        }
+    }
+
+    fn not_opened(&mut self, plan: &Arc<StreamPlan>, error: &CallError) {
+        if !self.turned_away(plan, error) {
+            self.shared.failed(error);
+            self.wait_for(error);
+        }
+    }
+
+    /// Rolls back if the plan's component is new and cannot be opened.
+    fn turned_away(&mut self, plan: &Arc<StreamPlan>, error: &CallError) -> bool {
+        let new = self.proven.as_ref().is_some_and(|proven| proven.guest.component != plan.guest.component);
+        new && counts(error) && self.roll_back(plan, 0, &error.told())
+    }
+
+    /// The plan of the component that is to take the place of that of an open session, if both may be open at once.
+    pub(crate) fn follows(&self, open: &StreamPlan, order: &Order) -> Option<Arc<StreamPlan>> {
+        let (old, new) = (&open.guest, &order.plan.guest);
+        let follows = old.component != new.component && !self.refuses(open) && may_overlap(old, new);
+        follows.then(|| order.plan.clone())
+    }
+
+    /// Begins to open a session with this plan while another one is open; after a failed attempt not at once.
+    pub(crate) fn beside(&mut self, plan: Arc<StreamPlan>, position: Option<Vec<u8>>) -> Beside {
+        let (shared, wait) = (self.shared.clone(), self.wait.take().unwrap_or_default());
+        let task = tokio::spawn({
+            let plan = plan.clone();
+            async move {
+                tokio::time::sleep(wait).await;
+                attempt(&shared, &plan, position).run(std::future::pending()).await
+            }
+        });
+        Beside { plan, task, opened: None }
+    }
+
+    /// What became of a session that was opened beside another one: it, or none, and then how long to wait before the next attempt
+    /// unless the old one goes on for good.
+    pub(crate) fn take_over(&mut self, mut beside: Beside) -> Result<Box<Live>, Option<Duration>> {
+        match beside.opened.take() {
+            Some(Ok(live)) => {
+                self.opened(&live.plan);
+                Ok(Box::new(live))
+            }
+            Some(Err(error)) if self.turned_away(&beside.plan, &error) => Err(None),
+            Some(Err(error)) => {
+                self.shared.failed(&error);
+                self.wait = Some(self.backoff.fail());
+                Err(self.wait)
+            }
+            None => Err(Some(Duration::ZERO)),
+        }
     }
 }
 

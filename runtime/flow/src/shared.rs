@@ -9,7 +9,7 @@ use ferrule_host::{CallError, Health, Level, Observer, Refusal, Severity};
 
 use crate::logs::{LogBook, LogLine};
 use crate::meter::Meter;
-use crate::snapshot::{Alert, GuestMetric, GuestSnapshot, StreamState};
+use crate::snapshot::{Alert, GuestMetric, GuestSnapshot, RolledBack, StreamState};
 use crate::tail::TailPoint;
 
 /// Kinds and targets of used abilities that are kept of one session.
@@ -56,6 +56,7 @@ struct Facts {
     /// By name and labels: whether it only grows, and its value.
     metrics: BTreeMap<(String, Labels), (bool, f64)>,
     replayable: Option<bool>,
+    rolled_back: Option<RolledBack>,
 }
 
 impl Shared {
@@ -94,6 +95,22 @@ impl Shared {
 
     pub(crate) fn set_component(&self, digest: &str) {
         digest.clone_into(&mut self.facts().component);
+    }
+
+    /// The digest of the component that runs.
+    pub(crate) fn component(&self) -> String {
+        self.facts().component.clone()
+    }
+
+    /// A component gave its place back: it is said at once, and as long as it is so.
+    pub(crate) fn rolled_back(&self, rolled_back: RolledBack) {
+        self.error(rolled_back.message.clone());
+        self.facts().rolled_back = Some(rolled_back);
+    }
+
+    /// What should run does.
+    pub(crate) fn as_ordered(&self) {
+        self.facts().rolled_back = None;
     }
 
     pub(crate) fn set_replayable(&self, replayable: Option<bool>) {
@@ -167,6 +184,7 @@ impl Shared {
             restarts: self.restarts(),
             last_error: facts.last_error.as_ref().map(|(message, _)| message.clone()),
             last_error_ms: facts.last_error.as_ref().map(|(_, time)| *time),
+            rolled_back: facts.rolled_back.clone(),
             refusals: self.refusals.load(Relaxed),
             last_refusal: facts.last_refusal.clone(),
             allowed: facts.allowed.iter().cloned().collect(),

@@ -12,12 +12,14 @@ use ferrule_host::CallError;
 use ferrule_model::component::Columns;
 use ferrule_model::record::{Batch, Outcomes};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use crate::delivery::Outcome;
 use crate::flights::{Flights, ranges};
 use crate::guest::{Remedy, interruptible, remedy};
 use crate::inbox::Inbox;
-use crate::session::{Change, Keeper, Live, Opening, close};
+use crate::session::{Beside, Change, Keeper, Live, Opening, TURN, close, ready};
+use crate::shared::Shared;
 use crate::snapshot::StreamState;
 
 /// How long one idle call lasts at most; it ends at once when there is something to write.
@@ -28,6 +30,8 @@ const IDLE_MS: u32 = 30_000;
 pub(crate) struct SinkStatus {
     pub(crate) session: u64,
     pub(crate) ready: bool,
+    /// What the component of the session reads of a record.
+    pub(crate) reads: Columns,
 }
 
 /// How pipelines reach a sink.
@@ -35,15 +39,19 @@ pub(crate) struct SinkStatus {
 pub(crate) struct SinkLink {
     requests: mpsc::UnboundedSender<WriteRequest>,
     pub(crate) status: watch::Receiver<SinkStatus>,
-    pub(crate) reads: Columns,
-    pub(crate) digest: Arc<str>,
     pub(crate) name: Arc<str>,
+    shared: Arc<Shared>,
 }
 
 impl SinkLink {
     /// Hands over a batch; `false` if the sink is gone.
     pub(crate) fn write(&self, request: WriteRequest) -> bool {
         self.requests.send(request).is_ok()
+    }
+
+    /// The digest of the component that writes.
+    pub(crate) fn component(&self) -> String {
+        self.shared.component()
     }
 
     /// Whether both reach the same sink.
@@ -105,6 +113,18 @@ pub(crate) struct Sink {
     status: watch::Sender<SinkStatus>,
     session: u64,
     flights: Flights,
+    /// A session that is being opened to take the place of the one in use, and the one that does next.
+    beside: Option<Beside>,
+    next: Option<Box<Live>>,
+    trial: Withheld,
+}
+
+/// What a component on trial rejected, until the batch shows whether that is the records' fault or its own.
+#[derive(Debug, Default)]
+struct Withheld {
+    rejected: Vec<(Arc<Origin>, u64, String)>,
+    /// It asked to be offered some again, which says nothing of it.
+    postponed: bool,
 }
 
 impl Sink {
@@ -112,24 +132,27 @@ impl Sink {
     pub(crate) fn new(keeper: Keeper) -> (Self, SinkLink) {
         let (requests, inbox) = mpsc::unbounded_channel();
         let status = watch::Sender::new(SinkStatus::default());
-        let artifact = keeper.orders.borrow().plan.guest.component.artifact().clone();
-        let link = SinkLink {
-            requests,
-            status: status.subscribe(),
-            reads: artifact.description().reads,
-            digest: artifact.digest().into(),
-            name: keeper.shared.name().into(),
-        };
-        let sink = Self { keeper, inbox: Inbox::new(inbox), status, session: 0, flights: Flights::default() };
-        (sink, link)
+        let shared = keeper.shared.clone();
+        let link = SinkLink { requests, status: status.subscribe(), name: shared.name().into(), shared };
+        let (inbox, flights) = (Inbox::new(inbox), Flights::default());
+        let (beside, next, trial) = (None, None, Withheld::default());
+        (Self { keeper, inbox, status, session: 0, flights, beside, next, trial }, link)
     }
 
     /// Runs until the order says stop.
     pub(crate) async fn run(mut self) {
-        while let Opening::Open(live) = self.keeper.open(None, std::future::pending()).await {
+        loop {
+            let opening = match self.next.take() {
+                Some(live) => Opening::Open(live),
+                None => self.keeper.open(None, std::future::pending()).await,
+            };
+            let Opening::Open(live) = opening else { break };
+            let reads = live.plan.guest.component.artifact().description().reads;
+            self.status.send_modify(|status| status.reads = reads);
             if self.serve(live).await.is_break() {
                 break;
             }
+            self.beside = None;
         }
         self.end_session(None);
         self.keeper.shared.set_state(StreamState::Stopped, "");
@@ -140,42 +163,64 @@ impl Sink {
         let always_idle = live.plan.guest.component.artifact().description().flag("idle");
         loop {
             let order = self.keeper.effective();
-            match live.change(&order) {
+            let change = live.change(&order);
+            if !matches!(change, Change::Reopen) {
+                self.beside = None;
+            }
+            match change {
                 Change::None => {}
                 Change::Configure => match live.configure(&order.plan).await {
-                    Ok(false) => {}
-                    Ok(true) => {
-                        self.finish(live).await;
-                        return ControlFlow::Continue(());
-                    }
+                    Ok(false) => self.keeper.configured(&live.plan),
+                    Ok(true) => return self.finish(live, true).await,
                     Err(error) => return self.broke(&live, &error, None),
                 },
-                change @ (Change::Reopen | Change::Stop) => {
-                    self.finish(live).await;
-                    let stop = matches!(change, Change::Stop);
-                    return if stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+                Change::Stop => {
+                    let _ = self.finish(live, false).await;
+                    return ControlFlow::Break(());
                 }
+                Change::Reopen => match self.keeper.follows(&live.plan, &order) {
+                    None => return self.finish(live, true).await,
+                    Some(plan) => {
+                        if self.beside.as_ref().is_none_or(|beside| beside.plan.guest != plan.guest) {
+                            self.beside = Some(self.keeper.beside(plan, None));
+                        }
+                        if let Some(beside) = self.beside.take_if(|beside| beside.is_ready()) {
+                            if let Ok(next) = self.keeper.take_over(beside) {
+                                self.next = Some(next);
+                                return self.finish(live, true).await;
+                            }
+                            continue;
+                        }
+                    }
+                },
             }
             let held = order.plan.held;
             self.publish(!held);
             self.keeper.shared.set_state(if held { StreamState::Held } else { StreamState::Running }, "");
-            let request = self.inbox.pop();
+            // One batch at a time shows whether a new component works.
+            let one_at_a_time = self.flights.open() > 0 && self.keeper.on_trial(&live.plan);
+            let request = if one_at_a_time { None } else { self.inbox.pop() };
             if let Some(request) = request {
                 if held || request.session != self.session {
                     lose(&request.origin, request.ids.into_iter().flatten().collect(), false);
                     continue;
                 }
                 let (origin, ids) = (request.origin.clone(), request.ids.clone());
-                if let Err(error) = self.write(&mut live, request).await {
-                    return self.broke(&live, &error, Some((origin, ids.into_iter().flatten().collect())));
+                match self.write(&mut live, request).await {
+                    Ok(false) => {}
+                    Ok(true) => return self.finish(live, false).await,
+                    Err(error) => {
+                        return self.broke(&live, &error, Some((origin, ids.into_iter().flatten().collect())));
+                    }
                 }
                 continue;
             }
-            let (inbox, orders) = (&mut self.inbox, &mut self.keeper.orders);
+            let (inbox, orders, beside) = (&mut self.inbox, &mut self.keeper.orders, &mut self.beside);
             let interrupt = async {
                 tokio::select! {
-                    () = inbox.arrived() => {}
+                    () = inbox.arrived(), if !one_at_a_time => {}
                     _ = orders.changed() => {}
+                    () = ready(beside) => {}
                 }
             };
             if self.flights.open() == 0 && !always_idle {
@@ -184,7 +229,11 @@ impl Sink {
             }
             let answer = interruptible(live.guest.idle(IDLE_MS), &live.waker, interrupt).await;
             match answer {
-                Ok(outcomes) => self.answer(outcomes),
+                Ok(outcomes) => {
+                    if self.answer(&live, outcomes) {
+                        return self.finish(live, false).await;
+                    }
+                }
                 Err(error) => return self.broke(&live, &error, None),
             }
             self.keeper.shared.set_memory(live.guest.memory_bytes());
@@ -193,7 +242,28 @@ impl Sink {
         }
     }
 
-    async fn write(&mut self, live: &mut Live, request: WriteRequest) -> Result<(), CallError> {
+    /// Has the session answer for what it was given, for a while, before another takes its place.
+    async fn land(&mut self, live: &mut Live) -> Result<(), CallError> {
+        let limit = Instant::now() + TURN;
+        while self.flights.open() > 0 && Instant::now() < limit && !self.keeper.orders.borrow().stop {
+            let orders = &mut self.keeper.orders;
+            let interrupt = async {
+                tokio::select! {
+                    () = tokio::time::sleep_until(limit) => {}
+                    _ = orders.changed() => {}
+                }
+            };
+            let outcomes = interruptible(live.guest.idle(IDLE_MS), &live.waker, interrupt).await?;
+            if outcomes.is_empty() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            self.answer(live, outcomes);
+        }
+        Ok(())
+    }
+
+    /// `true`: the component was on trial, and this was its last batch.
+    async fn write(&mut self, live: &mut Live, request: WriteRequest) -> Result<bool, CallError> {
         let first = self.flights.next_token();
         let mut records = request.records;
         records.tokens = (first..first + records.len() as u64).collect();
@@ -210,15 +280,14 @@ impl Sink {
             let _ = orders.changed().await;
         };
         let outcomes = interruptible(live.guest.write(&records), &live.waker, interrupt).await?;
-        self.answer(outcomes);
         self.keeper.shared.set_memory(live.guest.memory_bytes());
-        Ok(())
+        Ok(self.answer(live, outcomes))
     }
 
-    /// Passes outcomes back to the pipelines.
-    fn answer(&mut self, outcomes: Outcomes) {
+    /// Passes outcomes back to the pipelines. `true`: the component was on trial, and this was its last batch.
+    fn answer(&mut self, live: &Live, outcomes: Outcomes) -> bool {
         if outcomes.is_empty() {
-            return;
+            return false;
         }
         let Outcomes { delivered, retry, rejected } = outcomes;
         let (mut records, mut bytes, mut unknown) = (0, 0, 0);
@@ -230,27 +299,34 @@ impl Sink {
                 answers(&mut replies, landed.origin).delivered.push(landed.ids);
             });
         }
-        let others = retry
-            .into_iter()
-            .map(|postponed| {
-                let after = postponed.after_ms.map(Duration::from_millis);
-                (postponed.token, Outcome::Retry { after, reason: postponed.reason })
-            })
-            .chain(
-                rejected
-                    .into_iter()
-                    .map(|rejection| (rejection.record_ref, Outcome::Rejected { reason: rejection.reason })),
-            );
-        for (token, outcome) in others {
-            unknown += self.flights.land(token..token.saturating_add(1), |landed| {
+        if records > 0 {
+            self.keeper.worked(&live.plan);
+            for (origin, id, reason) in self.trial.rejected.drain(..) {
+                answers(&mut replies, &origin).others.push((id, Outcome::Rejected { reason }));
+            }
+        }
+        let on_trial = self.keeper.on_trial(&live.plan);
+        self.trial.postponed |= !retry.is_empty();
+        for postponed in retry {
+            let after = postponed.after_ms.map(Duration::from_millis);
+            let outcome = Outcome::Retry { after, reason: postponed.reason };
+            unknown += self.flights.land(one(postponed.token), |landed| {
                 answers(&mut replies, landed.origin).others.push((landed.ids.start, outcome.clone()));
+            });
+        }
+        for rejection in rejected {
+            let (withheld, reason) = (&mut self.trial.rejected, rejection.reason);
+            unknown += self.flights.land(one(rejection.record_ref), |landed| {
+                if on_trial {
+                    withheld.push((landed.origin.clone(), landed.ids.start, reason.clone()));
+                } else {
+                    let outcome = Outcome::Rejected { reason: reason.clone() };
+                    answers(&mut replies, landed.origin).others.push((landed.ids.start, outcome));
+                }
             });
         }
         if unknown > 0 {
             self.keeper.shared.error(format!("the sink answered for {unknown} records that are not in flight"));
-        }
-        if records > 0 {
-            self.keeper.worked();
         }
         self.keeper.shared.meter.add(records, bytes);
         self.keeper.shared.unsettled.store(self.flights.open() as u64, Relaxed);
@@ -258,20 +334,42 @@ impl Sink {
             // A pipeline that is gone does not want to know.
             let _ = origin.reply.send(SinkReply::Outcomes(answers));
         }
+        on_trial && self.flights.open() == 0 && self.judge(live)
+    }
+
+    /// A batch of a component on trial is answered, and nothing of it was delivered: what it rejected is offered again. `true`: to
+    /// the component that it took the place of.
+    fn judge(&mut self, live: &Live) -> bool {
+        let Withheld { rejected, postponed } = std::mem::take(&mut self.trial);
+        let Some((_, _, reason)) = rejected.first() else { return false };
+        let why = format!("it rejected all {} records of a batch, the first with: {reason}", rejected.len());
+        let last = !postponed && self.keeper.stumbled(&live.plan, &why);
+        give_back(rejected);
+        last
     }
 
     fn broke(&mut self, live: &Live, error: &CallError, writing: Option<(Arc<Origin>, Vec<u64>)>) -> ControlFlow<()> {
-        let suspects = (remedy(error) == Remedy::Suspect).then_some(writing);
+        // While a component is on trial it is suspected itself, and not the records.
+        let on_trial = self.keeper.on_trial(&live.plan);
+        let suspects = (remedy(error) == Remedy::Suspect && !on_trial).then_some(writing);
         self.keeper.failed(live, error);
         self.keeper.shared.end_session();
         self.end_session(suspects);
         ControlFlow::Continue(())
     }
 
-    async fn finish(&mut self, live: Box<Live>) {
+    /// Closes the session; `land`: when what it was given is answered, for which it has a while.
+    async fn finish(&mut self, mut live: Box<Live>, land: bool) -> ControlFlow<()> {
         self.publish(false);
+        if land && let Err(error) = self.land(&mut live).await {
+            if self.next.is_none() {
+                return self.broke(&live, &error, None);
+            }
+            tracing::debug!(stream = self.keeper.shared.name(), "the session did not end in an orderly way: {error}");
+        }
         close(&self.keeper.shared, live).await;
         self.end_session(None);
+        ControlFlow::Continue(())
     }
 
     /// Gives back what is in flight and what waits to be written. `suspects`: the guest broke, on these records or, if there
@@ -294,6 +392,7 @@ impl Sink {
             }
         }
         lost.retain(|(_, ids)| !ids.is_empty());
+        give_back(std::mem::take(&mut self.trial).rejected);
         for (origin, ids) in lost {
             lose(&origin, ids, anything);
         }
@@ -307,9 +406,22 @@ impl Sink {
     }
 
     fn publish(&self, ready: bool) {
-        let status = SinkStatus { session: self.session, ready };
-        self.status.send_if_modified(|before| std::mem::replace(before, status) != status);
+        self.status.send_if_modified(|before| {
+            let status = SinkStatus { session: self.session, ready, ..*before };
+            std::mem::replace(before, status) != status
+        });
     }
+}
+
+/// What was rejected and is offered again all the same.
+fn give_back(rejected: Vec<(Arc<Origin>, u64, String)>) {
+    for (origin, id, _) in rejected {
+        lose(&origin, vec![id], false);
+    }
+}
+
+fn one(token: u64) -> Range<u64> {
+    token..token.saturating_add(1)
 }
 
 fn lose(origin: &Origin, ids: Vec<u64>, crashed: bool) {

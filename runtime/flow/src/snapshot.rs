@@ -67,6 +67,19 @@ pub struct GuestMetric {
     pub value: f64,
 }
 
+/// A component that took the place of another and gave it back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolledBack {
+    /// The digest of the component that was refused. It is what the documents ask for.
+    pub refused: String,
+    /// The digest of the one that runs in its place.
+    pub running: String,
+    /// Whether it had been open, and failed its first batches; else it does not open.
+    pub opened: bool,
+    /// All of it in words, with what went wrong.
+    pub message: String,
+}
+
 /// How a session is doing: a stream's, or a step's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GuestSnapshot {
@@ -88,6 +101,8 @@ pub struct GuestSnapshot {
     pub last_error: Option<String>,
     /// When that was, in milliseconds since 1970.
     pub last_error_ms: Option<i64>,
+    /// The component that should run and does not, because it failed; none when what should run does.
+    pub rolled_back: Option<RolledBack>,
     /// How often it reached for what it was not granted.
     pub refusals: u64,
     /// What it was refused last, with what to write where.
@@ -151,7 +166,8 @@ pub struct PipelineSnapshot {
     pub uid: Uid,
     /// Its name.
     pub name: String,
-    /// One word: `running`, `paused`, `waiting` (for a stream, see `detail`), `stopped`.
+    /// One word: `running`, `paused`, `waiting` (for a stream or for the log, see `detail`), `failed` (what it reads is damaged, or
+    /// cannot be read at all: see `detail`), `stopped`.
     pub state: &'static str,
     /// What more there is to say about the state.
     pub detail: String,

@@ -1,4 +1,7 @@
-//! The task of an ingress stream: from a source into the log, and settled when its records are safe there.
+//! The task of an ingress stream: from a source into the log, and settled when its records are safe there. How another component
+//! takes over is in `turn`.
+
+mod turn;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -22,6 +25,7 @@ use crate::linger::Linger;
 use crate::session::{Change, Keeper, Live, Opening, Order, close};
 use crate::shared::now_ms;
 use crate::snapshot::StreamState;
+use turn::{Turn, turned};
 
 /// How long a call to a source lasts at most when nothing comes; it ends at once when there is something else to do.
 const WAIT_MS: u32 = 60_000;
@@ -83,6 +87,15 @@ pub(crate) struct Source {
     again: bool,
     session: u64,
     linger: Linger,
+    turn: Option<Turn>,
+    /// When a new component that could not be opened is tried again.
+    turn_after: Option<Instant>,
+    /// The session that is served next.
+    next: Option<Box<Live>>,
+    /// How often something came from a guest.
+    taken: u64,
+    /// A position without records, of a component that is still to show that it works.
+    unproven: Option<Vec<u8>>,
 }
 
 impl Source {
@@ -110,6 +123,11 @@ impl Source {
             again: false,
             session: 0,
             linger: Linger::default(),
+            turn: None,
+            turn_after: None,
+            next: None,
+            taken: 0,
+            unproven: None,
         }
     }
 
@@ -147,6 +165,12 @@ impl Source {
                     std::future::pending::<()>().await;
                 }
             };
+            if let Some(live) = self.next.take() {
+                if self.serve(live).await.is_break() {
+                    break;
+                }
+                continue;
+            }
             let Some(position) = self.recall().await else { continue };
             let idle = self.is_idle().then(|| (self.keeper.orders.clone(), self.intake.clone()));
             let opening = tokio::select! {
@@ -200,18 +224,27 @@ impl Source {
     async fn serve(&mut self, mut live: Box<Live>) -> ControlFlow<()> {
         self.session = self.acks.begin_session();
         self.again = live.replayable;
+        (self.turn, self.turn_after, self.unproven) = (None, None, None);
         self.keeper.shared.set_replayable(Some(live.replayable));
         let mut attached = self.acks.attached();
         let mut hasty = 0;
         loop {
             let order = self.keeper.effective();
-            let reopen = match live.change(&order) {
+            let change = live.change(&order);
+            if !matches!(change, Change::Reopen) {
+                (self.turn, self.turn_after) = (None, None);
+            }
+            let reopen = match change {
                 Change::None => false,
                 Change::Configure => match live.configure(&order.plan).await {
-                    Ok(reopen) => reopen,
+                    Ok(reopen) => {
+                        self.keeper.configured(&live.plan);
+                        reopen
+                    }
                     Err(error) => return self.broke(&live, &error),
                 },
-                Change::Reopen | Change::Stop => true,
+                Change::Reopen => self.turn_over(&live.plan, &order).await,
+                Change::Stop => true,
             };
             let tokens = self.acks.take_ready();
             if !tokens.is_empty() {
@@ -220,7 +253,7 @@ impl Source {
                 if let Err(error) = settled {
                     return self.broke(&live, &error);
                 }
-                self.keeper.worked();
+                self.keeper.calm();
             }
             let unread = self.needs_reader() && *attached.borrow_and_update() == 0;
             if reopen || unread {
@@ -246,16 +279,17 @@ impl Source {
         attached: &mut watch::Receiver<usize>,
         hasty: &mut u32,
     ) -> Result<(), CallError> {
-        let held = order.held();
+        let (held, turning) = (order.held(), self.turn.is_some());
         let full = self.is_full();
-        let (state, detail) = match (held, full) {
-            (true, _) => (StreamState::Held, ""),
-            (false, true) => (StreamState::Running, "held back: the log is full"),
-            (false, false) => (StreamState::Running, ""),
+        let (state, detail) = match (held, turning, full) {
+            (true, ..) => (StreamState::Held, String::new()),
+            (_, true, _) => (StreamState::Running, "held back: another component takes over".to_owned()),
+            (_, _, true) => (StreamState::Running, self.held_back_by()),
+            _ => (StreamState::Running, String::new()),
         };
         self.keeper.shared.set_state(state, detail);
         let limits = PullLimits {
-            max_records: if held || full { 0 } else { self.pull.records },
+            max_records: if held || full || turning { 0 } else { self.pull.records },
             max_bytes: self.pull.bytes,
             linger_ms: self.linger.millis(self.pending.is_some()),
             max_wait_ms: WAIT_MS,
@@ -265,6 +299,7 @@ impl Source {
         let mut disturbed = false;
         let pulled = {
             let (acks, orders, pending) = (&self.acks, &mut self.keeper.orders, &mut self.pending);
+            let turned = turned(&mut self.turn, self.turn_after);
             let retry = !self.refused.is_empty();
             let interrupt = async {
                 tokio::select! {
@@ -272,6 +307,7 @@ impl Source {
                     _ = attached.changed() => {}
                     () = acks.ready() => {}
                     receipt = append(pending) => appended = Some(receipt),
+                    () = turned => {}
                     () = tokio::time::sleep(Duration::from_secs(1)), if retry => {}
                 }
                 disturbed = true;
@@ -296,7 +332,10 @@ impl Source {
                     () = acks.ready() => {}
                 }
             }
-            if pulled.position.is_some() {
+            if pulled.position.is_some() && self.keeper.on_trial(&live.plan) {
+                // The one whose place it took could not go on from there.
+                self.unproven = pulled.position;
+            } else if pulled.position.is_some() {
                 self.take_in(pulled);
             }
             return Ok(());
@@ -304,7 +343,7 @@ impl Source {
         *hasty = 0;
         let count = pulled.records.count;
         self.linger.came(std::time::Instant::now(), count, count >= self.pull.records);
-        self.keeper.worked();
+        self.keeper.worked(&live.plan);
         // The deliberate fault that the crash runs must catch: the upstream forgets what the log does not have yet.
         #[cfg(feature = "fault-settle-early")]
         live.guest.settle(&pulled.records.tokens.to_vec()).await?;
@@ -319,9 +358,26 @@ impl Source {
         !self.refused.is_empty() || (self.pending.is_some() && gathered >= limit)
     }
 
+    /// What an append waits for, in words.
+    fn held_back_by(&self) -> String {
+        let Some(pending) = &self.pending else { return "held back: dead letters wait to be stored".to_owned() };
+        if let Some(trouble) = self.log.health().trouble {
+            return format!("held back: the log takes nothing now: {trouble}");
+        }
+        let (bounds, usage) = (self.keeper.orders.borrow().plan.log.bounds, self.log.usage(&self.uid));
+        let records = usage.next_offset - usage.first_offset + pending.tokens.len() as u64;
+        if records > bounds.records || usage.unread_bytes + pending.bytes > bounds.bytes {
+            "held back: the log is full".to_owned()
+        } else {
+            "held back for a moment: the log is writing".to_owned()
+        }
+    }
+
     /// Sets aside what is too large, and appends the rest as soon as the append before it is done.
     fn take_in(&mut self, pulled: Pulled) {
         let Pulled { mut records, position } = pulled;
+        let position = position.or(self.unproven.take());
+        self.taken += 1;
         // Whoever knows where to go on gives again what comes after.
         self.again |= position.is_some();
         let limit = self.guarantees().largest_record;
@@ -459,6 +515,7 @@ impl Source {
 
     fn broke(&mut self, live: &Live, error: &CallError) -> ControlFlow<()> {
         self.keeper.failed(live, error);
+        self.turn = None;
         self.keeper.shared.end_session();
         self.acks.end_session();
         self.keeper.shared.set_replayable(None);

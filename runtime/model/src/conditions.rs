@@ -54,6 +54,8 @@ pub mod types {
     pub const PAUSED: &str = "Paused";
     /// The host refused something that the guest asked for.
     pub const REFUSED: &str = "Refused";
+    /// The component that should run failed when it was put in the place of another, which goes on instead.
+    pub const ROLLED_BACK: &str = "RolledBack";
     /// Nothing is left in flight after `drain`.
     pub const DRAINED: &str = "Drained";
 }

@@ -325,6 +325,11 @@ pub trait LogReader: Send {
     /// The offset of the next record to be read.
     fn position(&self) -> u64;
 
+    /// What above the position is done already, as the cursor said that it was opened with: it is not read. In order.
+    fn skips(&self) -> &[Range<u64>] {
+        &[]
+    }
+
     /// What waits to be read.
     fn lag(&self) -> Lag;
 }

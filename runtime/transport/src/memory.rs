@@ -468,6 +468,10 @@ impl LogReader for Reader {
         self.stream.room.notify_waiters();
     }
 
+    fn skips(&self) -> &[std::ops::Range<u64>] {
+        &self.skip
+    }
+
     fn position(&self) -> u64 {
         self.next
     }

@@ -182,3 +182,32 @@ fn a_broken_file_is_refused_and_the_component_in_place_goes_on() {
     let before = status(&ferrule, "steady", "delivered");
     until("records go on", || (status(&ferrule, "steady", "delivered") > before).then_some(()));
 }
+
+#[test]
+fn a_component_that_fails_gives_its_place_back() {
+    let ferrule = Ferrule::start();
+    let source = "{class: generator, parameters: {rate: 200, size: 16}}";
+    ferrule.apply(&pipeline("steady", source, "[]", "{class: blackhole}")).ok();
+    until("records", || (status(&ferrule, "steady", "delivered") > 0).then_some(()));
+    let running = ferrule.get("stream", "steady-source").unwrap();
+    let good = running["status"]["details"]["component"]["digest"].as_str().unwrap().to_owned();
+    // It opens, and panics when it is asked for records.
+    let broken = root().join("target/test-guests/traps.wasm");
+    ferrule.run(&["register", broken.to_str().unwrap(), "--name", "generator", "--replace"]).ok();
+    let message = ferrule.reason("stream", "steady-source", "FailedFirstBatches");
+    for words in ["failed its first 3 batches", &good, "goes on", "the pump burst"] {
+        assert!(message.contains(words), "no {words:?} in {message}");
+    }
+    let before = status(&ferrule, "steady", "delivered");
+    until("records go on", || (status(&ferrule, "steady", "delivered") > before).then_some(()));
+    assert_eq!(status(&ferrule, "steady", "deadLettered"), 0);
+    let stream = ferrule.ready("stream", "steady-source");
+    assert_eq!(stream["status"]["details"]["rolledBack"]["running"].as_str(), Some(good.as_str()));
+    // A version that works takes the place, and nothing more is said.
+    let works = root().join("target/guests/generator.wasm");
+    ferrule.run(&["register", works.to_str().unwrap(), "--name", "generator", "--replace"]).ok();
+    ferrule.wait("stream", "steady-source", "as ordered", |stream| {
+        let conditions = stream["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        !conditions.iter().any(|condition| condition["type"] == "RolledBack" && condition["status"] == "True")
+    });
+}

@@ -14,7 +14,7 @@ use crate::delivery::{Done, Outcome, Verdict, WriteRun};
 use crate::functions::Passed;
 use crate::letters::Burden;
 use crate::lot::Lot;
-use crate::plan::{OnError, StepPlan};
+use crate::plan::OnError;
 use crate::progress::Progress;
 use crate::replay::Replayed;
 use crate::sink::{SinkReply, WriteRequest};
@@ -45,8 +45,9 @@ impl Pipeline {
             self.offer(now, exit.sink, held);
         }
         for refused in passed.refused {
-            let name = self.order.plan.steps.get(refused.step).map(|step| (step.name.clone(), digest(step)));
-            let (step, component) = name.unwrap_or_default();
+            let steps = self.shared.steps();
+            let step = steps.into_iter().nth(refused.step);
+            let (step, component) = step.map(|(name, shared)| (name, shared.component())).unwrap_or_default();
             let held = Arc::new(Held { lot: refused.lot, taken: taken.clone() });
             for (row, why) in (0..).zip(refused.reasons) {
                 self.burden(&held, row, &mut named);
@@ -225,7 +226,7 @@ impl Pipeline {
         let Some(held) = self.outputs.get(index).map(|output| output.held.clone()) else { return };
         self.release(index, 1, held.lot.records.record_size(row as usize));
         let link = self.sinks.get(done.sink).and_then(|side| side.link.as_ref());
-        let (name, digest) = link.map(|link| (link.name.to_string(), link.digest.to_string())).unwrap_or_default();
+        let (name, digest) = link.map(|link| (link.name.to_string(), link.component())).unwrap_or_default();
         self.give_up(&held, row, &name, &digest, (code, reason), done.attempts);
     }
 
@@ -324,7 +325,7 @@ impl Pipeline {
                 let again = runs.iter().filter(|run| run.attempt > 1).map(|run| run.ids.end - run.ids.start).sum();
                 self.shared.retried(again);
                 let ids: Vec<Range<u64>> = runs.iter().map(|run| run.ids.clone()).collect();
-                let sent = match self.gather(&runs, link.reads.contains(Columns::RECORD_IDS)) {
+                let sent = match self.gather(&runs, status.reads.contains(Columns::RECORD_IDS)) {
                     Ok(records) => {
                         self.shared.batch(records.len() as u64);
                         link.write(WriteRequest { origin, session: status.session, ids: ids.clone(), records })
@@ -375,8 +376,4 @@ impl Pipeline {
         }
         Ok(Batch { attempts: attempts.into(), ..Batch::concat(&batches)? })
     }
-}
-
-fn digest(step: &StepPlan) -> String {
-    step.guest.component.artifact().digest().to_owned()
 }

@@ -11,6 +11,8 @@ use ferrule_model::ids::Uid;
 use ferrule_model::record::{Column, RecordId};
 use ferrule_transport::{Cursor, Entries, Log, LogError, LogReader, ReaderId, StartAt};
 
+use tokio::time::Instant;
+
 use crate::acks::{Acks, Slot};
 use crate::error::FlowError;
 use crate::plan::{PipelinePlan, Start};
@@ -21,6 +23,9 @@ use crate::shared::now_ms;
 
 /// Bytes that are read at a time to learn which ids were seen.
 const LOOK_BACK_BYTES: u64 = 4 << 20;
+
+/// How long to wait before a log that could not be read is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A stream that the pipeline reads: its tracker, the reader of its log, and what is done.
 pub(super) struct SourceSide {
@@ -35,9 +40,40 @@ pub(super) struct SourceSide {
     pub(super) until: Option<u64>,
     /// The log has closed it.
     pub(super) closed: bool,
+    /// Why it cannot be read now, and when it is tried again; without a time, not before somebody rewinds the pipeline.
+    pub(super) trouble: Option<(String, Option<Instant>)>,
 }
 
 impl SourceSide {
+    fn is_readable(&self) -> bool {
+        let waits = self.trouble.as_ref().is_some_and(|(_, again)| again.is_none_or(|again| Instant::now() < again));
+        !self.closed && !waits
+    }
+
+    /// Reading failed; what is to be said of it.
+    pub(super) fn failed(&mut self, error: &LogError) -> Option<String> {
+        let again = match error {
+            // A stream that is gone, or that this pipeline reads no more.
+            LogError::Closed => {
+                self.closed = true;
+                return None;
+            }
+            LogError::Unavailable(_) => Some(Instant::now() + ASK_AGAIN),
+            _ => None,
+        };
+        let mut what = format!("stream {} cannot be read: {error}", self.uid);
+        if let LogError::Damaged { until, .. } = error {
+            what.push_str(&format!("; to go on behind it, rewind the pipeline to offset {until}"));
+        }
+        self.trouble = Some((what.clone(), again));
+        Some(what)
+    }
+
+    /// When reading is tried again.
+    pub(super) fn again(&self) -> Option<Instant> {
+        self.trouble.as_ref().and_then(|(_, again)| *again)
+    }
+
     /// The rows whose ids were seen before, in order; they are done, or will be with the first of their id.
     pub(super) fn look(&mut self, upstream_ids: &Column, first_offset: u64, appended_ms: i64) -> Vec<u32> {
         let Some(seen) = &mut self.seen else { return Vec::new() };
@@ -116,24 +152,43 @@ async fn begin(log: &Arc<dyn Log>, plan: &PipelinePlan, absent: &Absent) -> Resu
     let start = reader.position();
     acks.started(slot, start);
     let seen = match plan.deduplicate {
-        Some(window) => Some(look_back(log, uid, window, start).await?),
+        Some(window) => Some(look_back(log, uid, window, start, reader.skips()).await?),
         None => None,
     };
     let progress = Progress::starting_at(start);
-    Ok(SourceSide { uid: uid.clone(), acks: acks.clone(), slot, reader, progress, seen, until: None, closed: false })
+    Ok(SourceSide {
+        uid: uid.clone(),
+        acks: acks.clone(),
+        slot,
+        reader,
+        progress,
+        seen,
+        until: None,
+        closed: false,
+        trouble: None,
+    })
 }
 
-/// The ids of the records before `start` that are within the window, as far as the log still has them.
-async fn look_back(log: &Arc<dyn Log>, uid: &Uid, window: Duration, start: u64) -> Result<Seen, FlowError> {
+/// The ids of the records before `start`, and of those above it that are done, that are within the window, as far as the log still
+/// has them.
+async fn look_back(
+    log: &Arc<dyn Log>,
+    uid: &Uid,
+    window: Duration,
+    start: u64,
+    done: &[Range<u64>],
+) -> Result<Seen, FlowError> {
     let mut seen = Seen::new(window);
     let since = seen.since(now_ms());
+    let until = done.last().map_or(start, |last| last.end.max(start));
     let mut reader = log.reader(uid, ReaderId::Passing, StartAt::Time(since)).await?;
-    while reader.position() < start && reader.lag().records > 0 {
+    while reader.position() < until && reader.lag().records > 0 {
         let entries = reader.next(u32::MAX, LOOK_BACK_BYTES).await?;
         let ids = &entries.records.upstream_ids;
         for (row, offset) in (0..ids.len()).zip(entries.first_offset..) {
             let upstream = ids.get(row);
-            if offset < start && !upstream.is_empty() {
+            let is_done = offset < start || done.iter().any(|done| done.contains(&offset));
+            if is_done && !upstream.is_empty() {
                 seen.done_before(RecordId::of_upstream(uid, upstream), entries.appended_ms);
             }
         }
@@ -152,7 +207,7 @@ pub(super) async fn next_entries(
     let mut readings: Vec<(usize, Reading<'_>)> = sources
         .iter_mut()
         .enumerate()
-        .filter(|(_, side)| !side.closed && side.until.is_none_or(|until| side.reader.position() < until))
+        .filter(|(_, side)| side.is_readable() && side.until.is_none_or(|until| side.reader.position() < until))
         .map(|(index, side)| (index, side.reader.next(max_records, max_bytes)))
         .collect();
     poll_fn(|context| {

@@ -245,6 +245,10 @@ impl LogReader for Reader {
         }
     }
 
+    fn skips(&self) -> &[std::ops::Range<u64>] {
+        &self.skip
+    }
+
     fn position(&self) -> u64 {
         self.next
     }

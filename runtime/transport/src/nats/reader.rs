@@ -271,6 +271,10 @@ impl LogReader for Reader {
         }
     }
 
+    fn skips(&self) -> &[Range<u64>] {
+        &self.skip
+    }
+
     fn position(&self) -> u64 {
         self.next
     }
