@@ -29,6 +29,6 @@ mod world;
 
 pub use backup::{RestoreError, Restored, check_backup, restore};
 pub use error::StartError;
-pub use options::{DEAD_LETTERS, METRICS_ADDRESS, Options, STOP_DEADLINE, Transport, socket_in};
+pub use options::{DEAD_LETTERS, LOG_SEGMENT, METRICS_ADDRESS, Options, STOP_DEADLINE, Transport, socket_in};
 pub use registry::Registry;
 pub use server::Server;

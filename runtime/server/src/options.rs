@@ -15,6 +15,9 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// How many bytes of dead letters are kept before pipelines are held back, unless told otherwise.
 pub const DEAD_LETTERS: u64 = 1 << 30;
 
+/// How large a file of the log on disk gets before the next one is begun, unless told otherwise.
+pub const LOG_SEGMENT: u64 = 64 << 20;
+
 /// Where records are between the sources that took them in and the pipelines that deliver them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Transport {
@@ -69,6 +72,9 @@ pub struct Options {
 
     /// Where records are on their way.
     pub transport: Transport,
+    /// How large a file of the embedded log gets before the next one is begun. A file goes when nothing in it is needed any more, and
+    /// what little is still needed of an old one is moved: small files free the disk sooner and cost more moving.
+    pub log_segment: u64,
     /// How the WebAssembly engine is set up.
     pub engine: ferrule_host::EngineOptions,
 }
@@ -86,6 +92,7 @@ impl Options {
             dead_letters: DEAD_LETTERS,
 
             transport: Transport::default(),
+            log_segment: LOG_SEGMENT,
             engine: ferrule_host::EngineOptions::default(),
             data_folder,
         }

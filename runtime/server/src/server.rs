@@ -56,7 +56,7 @@ impl Server {
         let dead_letters = open_dead_letters(&folder, options.dead_letters).await?;
         let engine = Engine::new(options.engine.clone())?;
         let registry = Registry::new(engine, folder.components(), folder.compiled());
-        let (log, journal) = open_log(&folder, &options.transport).await?;
+        let (log, journal) = open_log(&folder, &options).await?;
         let site = Site { log: LogOffer::new(log.name(), |durability| log.guarantees(durability)), ..Site::default() };
         let flow = Flow::start(FlowOptions::new(log.clone(), Arc::new(Durable(dead_letters.clone()))));
         let runner = ferrule_control::FlowRunner::new(flow.clone(), Arc::new(registry.clone()));
@@ -166,12 +166,12 @@ async fn open_store(folder: &DataFolder) -> Result<EmbeddedStore, StartError> {
 /// Opens the log, which is a journal of this folder for one of the transports. Blocks on the disk elsewhere.
 async fn open_log(
     folder: &DataFolder,
-    transport: &Transport,
+    options: &Options,
 ) -> Result<(Arc<dyn Log>, Option<EmbeddedLog>), StartError> {
-    match transport {
+    match &options.transport {
         Transport::Memory => Ok((Arc::new(MemoryLog::default()), None)),
         Transport::Embedded => {
-            let options = LogOptions::new(folder.log());
+            let options = LogOptions { segment_bytes: options.log_segment, ..LogOptions::new(folder.log()) };
             let opened = tokio::task::spawn_blocking(move || EmbeddedLog::open(options)).await;
             let log = opened.map_err(|error| StartError::Task(error.to_string()))??;
             for finding in log.health().findings {

@@ -7,7 +7,7 @@ use crate::nats::Nats;
 use crate::options::{Options, Scenario};
 use crate::phase::{Kill, Order, Reach, Schedule, named};
 use crate::record::Records;
-use crate::report::{Bound, Report};
+use crate::report::{BATCH, Bound, Report};
 use crate::runtime::Runtime;
 use crate::traffic::{Publisher, Subscriber};
 use crate::{dead_letters, variant};
@@ -260,6 +260,7 @@ spec:
   sink:
     class: mqtt
     parameters: {{broker: 'mqtt://{broker}', topic: 'out/{{mqtt.topic}}', qos: 1, client-id: {SINK}, max-in-flight: {window}}}
+  batch: {BATCH}
 ---
 apiVersion: connector.ferrule.dev/v1
 kind: Grant

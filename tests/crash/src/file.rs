@@ -1,17 +1,22 @@
-//! Scenario `file`: generator → function → lines of a file, judged by the file alone. It needs a log that lasts: the generator goes on
-//! at the position that was saved with its records.
+//! Scenarios `file` and `once`: generator → function → lines of a file, or a server that drops what it has by the record's id. Both
+//! are judged by the lines alone. They need a log that lasts: the generator goes on at the position that was saved with its records.
+//!
+//! Beside it, a pipeline that is paused holds back a few records, so that the log has old files of which little is needed: it must
+//! compact all the time, and lose none of these few.
 
 use crate::dead_letters;
+use crate::far::FarSide;
 use crate::killer::Killer;
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::phase::{Order, Schedule};
 use crate::record::Records;
-use crate::report::{Bound, Report};
+use crate::report::{BATCH, Bound, Report};
 use crate::runtime::Runtime;
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -21,32 +26,53 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Records that are generated after the last kill, at least.
 const AFTERWARDS: u64 = 1000;
 
+/// Records that are held back all the time.
+const HELD: u64 = 50;
+
+/// A file of the log fills up in a moment, so that there is always something to compact.
+const SEGMENT: &str = "--log-segment=128KiB";
+
+/// Requests that the far side is given a second, at most: each is one of its own.
+const REQUESTS: u64 = 500;
+
 /// What a run writes and where.
 struct Files {
     folder: PathBuf,
     seed: u64,
     keys: usize,
     rate: u64,
+    /// The server that takes each record once, if there is one.
+    far: Option<SocketAddr>,
 }
 
-/// Runs the scenario.
-pub(crate) async fn run(options: &Options, folder: &Path) -> Result<Report> {
+/// Runs the scenario; with `once`, to a far side that takes each record once.
+pub(crate) async fn run(options: &Options, folder: &Path, once: bool) -> Result<Report> {
     let begun = Instant::now();
-    let phases = options.phases(&["start", "opening", "running", "drain", "apply"])?;
-    let files = Files { folder: folder.join("lines"), seed: options.seed, keys: options.keys, rate: options.rate };
-    fs::create_dir(&files.folder)?;
-    let (out, reference) = (files.folder.join("out.txt"), files.folder.join("reference.txt"));
-    let runtime = Runtime::new(&options.ferrule, folder, &options.serve, options.marks(&phases));
-    let written = out.clone();
-    let passed = Box::new(move || fs::metadata(&written).map_or(0, |file| file.len()));
+    let phases = options.phases(&["start", "opening", "running", "drain", "apply", "compaction"])?;
+    let lines = folder.join("lines");
+    fs::create_dir(&lines)?;
+    let [out, reference, held] = ["out.txt", "reference.txt", "held.txt"].map(|name| lines.join(name));
+    let far = if once { Some(FarSide::start(&out).await?) } else { None };
+    let rate = if once { options.rate.min(REQUESTS) } else { options.rate };
+    let address = far.as_ref().map(FarSide::address);
+    let files = Files { folder: lines, seed: options.seed, keys: options.keys, rate, far: address };
+    let serve = [&[SEGMENT.to_owned()][..], &options.serve].concat();
+    let runtime = Runtime::new(&options.ferrule, folder, &serve, options.marks(&phases));
+    let passed: Box<dyn Fn() -> u64 + Send + Sync> = match &far {
+        Some(far) => Box::new(far.count()),
+        None => {
+            let written = out.clone();
+            Box::new(move || fs::metadata(&written).map_or(0, |file| file.len()))
+        }
+    };
     let apply = folder.join("pipeline.yaml");
     let orders = {
         let (apply, mut version) = (apply.clone(), 0);
-        let files = Files { folder: files.folder.clone(), ..files };
+        let files = files.again();
         move |runtime: &Runtime, order: Order| {
             let Order::Apply = order else { bail!("this scenario only applies") };
             version += 1;
-            fs::write(&apply, files.pipeline("lines", "out.txt", 0, files.rate, version))?;
+            fs::write(&apply, files.pipeline("lines", "out.txt", 0, files.rate, version) + &files.held(true))?;
             let mut command = runtime.command();
             command.args(["apply", "-f"]).arg(&apply);
             Ok(command)
@@ -69,12 +95,14 @@ pub(crate) async fn run(options: &Options, folder: &Path) -> Result<Report> {
     killer.start().await?;
     killer.flowing().await?;
     let highest = numbers(&out)?.last().copied().context("nothing was written")?;
-    let count = highest + AFTERWARDS + options.rate;
-    for (name, file, rate) in [("lines", "out.txt", options.rate), ("reference", "reference.txt", 0)] {
-        fs::write(&apply, files.pipeline(name, file, count, rate, 0))?;
+    let count = highest + AFTERWARDS + files.rate;
+    let lines = files.pipeline("lines", "out.txt", count, files.rate, 0);
+    let undisturbed = Files { far: None, ..files.again() }.pipeline("reference", "reference.txt", count, 0, 0);
+    for documents in [lines, undisturbed, files.held(false)] {
+        fs::write(&apply, documents)?;
         killer.runtime.run(&["apply", "-f", &apply.to_string_lossy()]).await?;
     }
-    for file in [&reference, &out] {
+    for (file, count) in [(&reference, count), (&out, count), (&held, HELD)] {
         complete(&mut killer.runtime, file, count).await?;
     }
     let letters = dead_letters::count(&killer.runtime).await?;
@@ -92,11 +120,25 @@ pub(crate) async fn run(options: &Options, folder: &Path) -> Result<Report> {
     if torn > killer.tally.total() {
         faults.push(format!("{torn} torn lines, and a kill tears one at most"));
     }
+    // The same seed gives the same records, so those that were held back are the first of the others.
+    let first =
+        fs::read(&reference)?.split_inclusive(|byte| *byte == b'\n').take(HELD as usize).collect::<Vec<_>>().concat();
+    if fs::read(&held)? != first {
+        faults.push(format!("of {HELD} records that were held back not each came once, in order and unaltered"));
+    }
+    let mut note =
+        format!("{torn} lines torn by a kill; {} of {} orders answered before the kill", killer.answered, killer.begun);
+    // What comes twice with its id the far side drops: so nothing is left to explain.
+    let mut bound = Bound { again: 0, cuts: killer.cuts() };
+    if let Some(far) = &far {
+        if far.without_id() > 0 {
+            faults.push(format!("{} records came without an id", far.without_id()));
+        }
+        note = format!("{note}; the far side dropped {} by their ids", far.again());
+        bound = Bound::default();
+    }
     let accepted: Vec<u64> =
         (0..options.keys as u64).map(|key| (count + options.keys as u64 - 1 - key) / options.keys as u64).collect();
-    let bound = Bound { again: 0, cuts: killer.cuts() };
-    let note =
-        format!("{torn} lines torn by a kill; {} of {} orders answered before the kill", killer.answered, killer.begun);
     Ok(Report::new(options, &killer.tally, &phases, ledger.judge(&accepted), bound, faults, note, begun.elapsed()))
 }
 
@@ -164,23 +206,72 @@ fn judge(out: &Path, reference: &Path, keys: usize) -> Result<(Ledger, u64)> {
 }
 
 impl Files {
+    fn again(&self) -> Files {
+        Files { folder: self.folder.clone(), ..*self }
+    }
+
     /// The documents: `count` records, 0 without end; each `version` opens the sink anew.
     fn pipeline(&self, name: &str, file: &str, count: u64, rate: u64, version: u64) -> String {
         let (folder, seed, keys) = (self.folder.display(), self.seed, self.keys);
         let (multiline, sync) = (version % 3 == 1, version % 3 != 2);
+        let sink = match self.far {
+            None => {
+                format!(
+                    "{{class: file, parameters: {{folder: '{folder}', file: {file}, multiline: {multiline}, sync: {sync}}}}}"
+                )
+            }
+            Some(address) => {
+                let timeout = 30 + version % 3;
+                format!("{{class: http, parameters: {{url: 'http://{address}/', timeout: {timeout}}}}}")
+            }
+        };
+        let server = self.far.map(|address| {
+            format!(
+                "---
+apiVersion: connector.ferrule.dev/v1
+kind: Grant
+metadata: {{name: far}}
+spec: {{class: http, allow: [{{http: '{address}'}}]}}
+"
+            )
+        });
         format!(
             "apiVersion: connector.ferrule.dev/v1
 kind: Pipeline
 metadata: {{name: {name}}}
 spec:
-  source: {{class: generator, parameters: {{rate: {rate}, size: 120, count: {count}, seed: {seed}, keys: {keys}}}}}
+  source:
+    class: generator
+    parameters: {{rate: {rate}, size: 120, count: {count}, seed: {seed}, keys: {keys}}}
+    log: {{keep: {{bytes: 64KiB}}}}
   functions: [{{function: identity}}]
-  sink: {{class: file, parameters: {{folder: '{folder}', file: {file}, multiline: {multiline}, sync: {sync}}}}}
+  sink: {sink}
+  start: beginning
+  deduplicate: {{window: 1m}}
+  batch: {BATCH}
 ---
 apiVersion: connector.ferrule.dev/v1
 kind: Grant
 metadata: {{name: lines}}
 spec: {{class: file, allow: [{{write: '{folder}'}}, {{read: '{folder}'}}]}}
+{}",
+            server.unwrap_or_default()
+        )
+    }
+
+    /// A pipeline that holds a few records back while it is paused.
+    fn held(&self, paused: bool) -> String {
+        let (folder, seed, keys) = (self.folder.display(), self.seed, self.keys);
+        format!(
+            "---
+apiVersion: connector.ferrule.dev/v1
+kind: Pipeline
+metadata: {{name: held}}
+spec:
+  source: {{class: generator, parameters: {{rate: 0, size: 120, count: {HELD}, seed: {seed}, keys: {keys}}}}}
+  sink: {{class: file, parameters: {{folder: '{folder}', file: held.txt}}}}
+  start: beginning
+  paused: {paused}
 "
         )
     }

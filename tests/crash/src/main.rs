@@ -6,6 +6,7 @@
 mod bridge;
 mod broker;
 mod dead_letters;
+mod far;
 mod file;
 mod killer;
 mod ledger;
@@ -37,7 +38,7 @@ async fn main() -> ExitCode {
 /// Runs, reports, and says how the process ends.
 async fn judged() -> Result<ExitCode> {
     let options = Options::read()?;
-    if options.scenario != Scenario::File && broker::Broker::program().is_none() {
+    if !matches!(options.scenario, Scenario::File | Scenario::Once) && broker::Broker::program().is_none() {
         println!("skipped: crash runs need the Mosquitto broker (Debian: apt-get install mosquitto)");
         return Ok(ExitCode::SUCCESS);
     }
@@ -84,6 +85,7 @@ async fn judged() -> Result<ExitCode> {
 async fn run(options: &Options, folder: &Path) -> Result<Report> {
     match options.scenario {
         Scenario::Mqtt | Scenario::Swap | Scenario::Jetstream => bridge::run(options, folder).await,
-        Scenario::File => file::run(options, folder).await,
+        Scenario::File => file::run(options, folder, false).await,
+        Scenario::Once => file::run(options, folder, true).await,
     }
 }

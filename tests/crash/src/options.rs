@@ -58,6 +58,8 @@ pub(crate) enum Scenario {
     Mqtt,
     /// A generator to lines of a file; needs a log that lasts.
     File,
+    /// The same to a server that takes each record once, by its id: the counts are exact.
+    Once,
     /// The same as mqtt, while components are replaced.
     Swap,
     /// The same as mqtt with the log at a real nats-server, which is killed too.

@@ -12,7 +12,7 @@ use clap::Args;
 use ferrule_model::Code;
 use ferrule_model::quantity::Size;
 use ferrule_server::telemetry::{self, LogOptions};
-use ferrule_server::{DEAD_LETTERS, METRICS_ADDRESS, Options, STOP_DEADLINE, Server};
+use ferrule_server::{DEAD_LETTERS, LOG_SEGMENT, METRICS_ADDRESS, Options, STOP_DEADLINE, Server};
 
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
@@ -58,6 +58,10 @@ struct Settings {
     /// How much room dead letters may take, such as 512MiB; when it is full, pipelines wait [default: 1GiB].
     #[arg(long, value_name = "SIZE")]
     dead_letters: Option<Size>,
+    /// How large a file of the log on disk gets before the next one is begun: small ones free the disk sooner, large ones cost
+    /// less [default: 64MiB].
+    #[arg(long, value_name = "SIZE")]
+    log_segment: Option<Size>,
     /// What to log, such as debug, or ferrule_flow=debug,info.
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -98,6 +102,7 @@ impl Settings {
             transport: self.transport.or(below.transport),
             stop_deadline: self.stop_deadline.or(below.stop_deadline),
             dead_letters: self.dead_letters.or(below.dead_letters),
+            log_segment: self.log_segment.or(below.log_segment),
             log: self.log.or(below.log),
             log_json: self.log_json || below.log_json,
         }
@@ -125,6 +130,7 @@ impl Serve {
         options.transport = transport.unwrap_or_default();
         options.stop_deadline = settings.stop_deadline.map_or(STOP_DEADLINE, Duration::from_secs);
         options.dead_letters = settings.dead_letters.map_or(DEAD_LETTERS, |size| size.0);
+        options.log_segment = settings.log_segment.map_or(LOG_SEGMENT, |size| size.0);
         let socket = options.socket.clone();
         let server = Server::start(options).await.map_err(not_started)?;
         if let Some(socket) = socket {

@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure};
 /// A file that is longer is none of ours.
 const LONGEST: u64 = 1 << 20;
 
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
     "data",
     "socket",
     "listen",
@@ -24,6 +24,7 @@ const NAMES: [&str; 11] = [
     "transport",
     "stop-deadline",
     "dead-letters",
+    "log-segment",
     "log",
     "log-json",
 ];
@@ -80,6 +81,7 @@ fn parse(text: &str, folder: &Path) -> Result<Settings, String> {
         transport: take("transport").text()?.map(Place),
         stop_deadline: take("stop-deadline").parsed("a number of seconds")?,
         dead_letters: take("dead-letters").parsed("a size such as 512MiB")?,
+        log_segment: take("log-segment").parsed("a size such as 64MiB")?,
         log: take("log").text()?,
         log_json: take("log-json").flag()?,
     };
@@ -160,11 +162,12 @@ mod tests {
         let flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
         assert_eq!(flags, NAMES);
         let text = "data: here\nlisten: 127.0.0.1:7\nmetrics: '[::1]:8'\ncomponents: [a, /b]\ntransport: nats://u:secret@h\n\
-                    stop-deadline: 3\ndead-letters: 2MiB\nlog: debug\nlog-json: true\nsocket:\n";
+                    stop-deadline: 3\ndead-letters: 2MiB\nlog-segment: 3MiB\nlog: debug\nlog-json: true\nsocket:\n";
         let read = parse(text, Path::new("/etc/f")).unwrap();
         assert_eq!((read.data, read.socket), (Some("/etc/f/here".into()), None));
         assert_eq!((read.listen, read.metrics), ("127.0.0.1:7".parse().ok(), "[::1]:8".parse().ok()));
         assert_eq!(read.components, [PathBuf::from("/etc/f/a"), PathBuf::from("/b")]);
+        assert_eq!(read.log_segment.map(|size| size.0), Some(3 << 20));
         assert_eq!((read.stop_deadline, read.dead_letters.map(|size| size.0)), (Some(3), Some(2 << 20)));
         assert_eq!(
             (read.transport.as_ref().map(|place| place.0.as_str()), read.log_json),
