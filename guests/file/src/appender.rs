@@ -155,6 +155,16 @@ mod tests {
     }
 
     #[test]
+    fn a_write_that_fails_says_nothing_of_any_record() {
+        // A device that is always full.
+        let Ok(mut sink) = LineSink::open_file("/dev/full".into(), false, false) else { return };
+        let mut outcomes = Outcomes::new();
+        let records = Records::of(["one", "two"].map(Record::new));
+        assert!(matches!(sink.write(&records, &mut outcomes), Err(Error::Unavailable(_))));
+        assert!(outcomes.is_empty(), "all of it is offered again, in its order");
+    }
+
+    #[test]
     fn a_torn_line_is_ended() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.txt");

@@ -72,6 +72,8 @@ struct HttpSink {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Post {
     tokens: Vec<u64>,
+    /// The records' keys, as far as they are told apart.
+    keys: Vec<Vec<u8>>,
     id: Option<Vec<u8>>,
     body: Vec<u8>,
 }
@@ -86,31 +88,48 @@ struct UnderWay {
 fn posts(batching: Batching, records: &Records, outcomes: &mut Outcomes) -> VecDeque<Post> {
     let one = |record: RecordRef<'_>| Post {
         tokens: vec![record.token()],
+        keys: vec![key(record)],
         id: record.id().map(<[u8]>::to_vec),
         body: record.payload().to_vec(),
     };
     if batching == Batching::Record {
         return records.iter().map(one).collect();
     }
-    let mut post = Post { tokens: Vec::new(), id: None, body: Vec::new() };
+    let mut post = Post { tokens: Vec::new(), keys: Vec::new(), id: None, body: Vec::new() };
     for record in records {
         if record.payload().contains(&b'\n') {
             outcomes.reject(record, "has a line end in it, which newline-delimited JSON cannot hold");
             continue;
         }
         post.tokens.push(record.token());
+        post.keys.push(key(record));
         post.body.extend_from_slice(record.payload());
         post.body.push(b'\n');
     }
     if post.tokens.is_empty() { VecDeque::new() } else { VecDeque::from([post]) }
 }
 
+fn key(record: RecordRef<'_>) -> Vec<u8> {
+    record.key().unwrap_or_default().to_vec()
+}
+
+/// Takes out of `waiting` what must not go ahead of `post`, which is to be offered again: whatever has a key with it in common, or
+/// all if the server takes nothing now.
+fn behind(post: &Post, waiting: &mut VecDeque<Post>, all: bool) -> Vec<Post> {
+    // A server that is overloaded or away is not asked again for each record that waits.
+    let (behind, rest): (Vec<Post>, VecDeque<Post>) = std::mem::take(waiting)
+        .into_iter()
+        .partition(|other| all || other.keys.iter().any(|key| post.keys.contains(key)));
+    *waiting = rest;
+    behind
+}
+
 /// A request of several records that was refused, as one request each: it may be due to one record alone.
 fn apart(post: &Post) -> impl DoubleEndedIterator<Item = Post> + '_ {
     let lines = post.body.split_inclusive(|byte| *byte == b'\n');
     lines
-        .zip(&post.tokens)
-        .map(|(line, token)| Post { tokens: vec![*token], id: None, body: line.to_vec() })
+        .zip(post.tokens.iter().zip(&post.keys))
+        .map(|(line, (token, key))| Post { tokens: vec![*token], keys: vec![key.clone()], id: None, body: line.to_vec() })
         .collect::<Vec<_>>()
         .into_iter()
 }
@@ -166,12 +185,7 @@ impl HttpSink {
             }
             Verdict::Retry(after, reason) => {
                 status::unhealthy(&reason);
-                // A server that is overloaded or away is not asked again for each record that waits.
-                let waiting = if verdict::is_about_the_server(answer) {
-                    std::mem::take(&mut self.waiting)
-                } else {
-                    VecDeque::new()
-                };
+                let waiting = behind(&post, &mut self.waiting, verdict::is_about_the_server(answer));
                 for post in [post].into_iter().chain(waiting) {
                     post.tokens.iter().for_each(|token| outcomes.retry(*token, after, reason.as_str()));
                 }
@@ -194,7 +208,7 @@ impl Sink for HttpSink {
     fn about() -> About {
         About::new()
             .capability("http", "{url}", "the server that records are posted to")
-            .reads(Columns::PAYLOAD | Columns::RECORD_IDS)
+            .reads(Columns::PAYLOAD | Columns::KEY | Columns::RECORD_IDS)
     }
 
     fn validate(_: &NoParameters, _: &NoParameters, parameters: &Parameters) -> Vec<Problem> {
@@ -251,18 +265,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_of_the_key_of_a_postponed_record_waits_with_it() {
+        let keyed = |key: &str| Record::new("{}").with_key(key.as_bytes());
+        let records = Records::of(["a", "b", "a", "c"].map(keyed));
+        let mut waiting = posts(Batching::Record, &records, &mut Outcomes::new());
+        let first = waiting.pop_front().unwrap();
+        let tokens = |posts: &mut dyn Iterator<Item = &Post>| posts.map(|post| post.tokens[0]).collect::<Vec<_>>();
+        assert_eq!(tokens(&mut behind(&first, &mut waiting, false).iter()), [2]);
+        assert_eq!(tokens(&mut waiting.iter()), [1, 3]);
+        assert_eq!(tokens(&mut behind(&first, &mut waiting, true).iter()), [1, 3]);
+        assert!(waiting.is_empty());
+    }
+
+    #[test]
     fn a_batch_is_a_request_of_lines() {
         let mut outcomes = Outcomes::new();
         let posts = posts(Batching::Ndjson, &records(), &mut outcomes);
-        assert_eq!(posts, [Post { tokens: vec![0, 2], id: None, body: b"{}\n[1]\n".to_vec() }]);
+        assert_eq!(posts, [Post { tokens: vec![0, 2], keys: vec![vec![]; 2], id: None, body: b"{}\n[1]\n".to_vec() }]);
         assert_eq!(outcomes.rejections().map(|(token, _)| token).collect::<Vec<_>>(), [1]);
     }
 
     #[test]
     fn a_refused_batch_is_taken_apart() {
-        let post = Post { tokens: vec![7, 9], id: None, body: b"{}\n[1]\n".to_vec() };
+        let post = Post { tokens: vec![7, 9], keys: vec![b"a".to_vec(), b"b".to_vec()], id: None, body: b"{}\n[1]\n".to_vec() };
         let parts: Vec<_> = apart(&post).collect();
-        assert_eq!(parts[0], Post { tokens: vec![7], id: None, body: b"{}\n".to_vec() });
-        assert_eq!(parts[1], Post { tokens: vec![9], id: None, body: b"[1]\n".to_vec() });
+        assert_eq!(parts[0], Post { tokens: vec![7], keys: vec![b"a".to_vec()], id: None, body: b"{}\n".to_vec() });
+        assert_eq!(parts[1], Post { tokens: vec![9], keys: vec![b"b".to_vec()], id: None, body: b"[1]\n".to_vec() });
     }
 }

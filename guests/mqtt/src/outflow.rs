@@ -203,12 +203,22 @@ impl Outflow {
         self.pump(connection)
     }
 
-    /// The connection is gone: messages of quality 0 that were not written are to be offered again.
+    /// The connection is gone: messages of quality 0 that were not written are to be offered again, and all behind them.
     pub fn down(&mut self, connection: &Connection) {
         self.wrote(connection);
+        if self.unwritten.is_empty() {
+            return;
+        }
         for (_, token) in self.unwritten.drain(..) {
             self.outcomes.push(Outcome::Retry(token, "the connection broke before the message was written".into()));
         }
+        self.postpone("the connection broke before a message ahead of it was written");
+    }
+
+    /// What was not sent is to be offered again: else it would overtake a message that is.
+    fn postpone(&mut self, reason: &str) {
+        self.pending_bytes = 0;
+        self.outcomes.extend(self.pending.drain(..).map(|waiting| Outcome::Retry(waiting.token, reason.to_owned())));
     }
 
     /// A packet came.
@@ -248,6 +258,7 @@ impl Outflow {
             0..0x80 | 0x92 => Outcome::Delivered(token),
             // Unspecified, busy, shutting down, identifier in use, too many, over quota: another time may do.
             0x80 | 0x83 | 0x89 | 0x8b | 0x91 | 0x93 | 0x96 | 0x97 => {
+                self.postpone("the broker did not take a message ahead of it");
                 Outcome::Retry(token, format!("the broker did not take it: {}", packet::reason_text(code, reason)))
             }
             _ => Outcome::Rejected(token, format!("the broker refused it: {}", packet::reason_text(code, reason))),
@@ -360,6 +371,33 @@ mod tests {
         assert_eq!(outcomes[0], Outcome::Delivered(1), "nobody listening is no fault");
         assert!(matches!(&outcomes[1], Outcome::Retry(2, reason) if reason.contains("quota exceeded")));
         assert!(matches!(&outcomes[2], Outcome::Rejected(3, reason) if reason.contains("not authorized")));
+    }
+
+    #[test]
+    fn what_was_not_sent_does_not_overtake_what_is_to_be_sent_again() {
+        let retried = |outflow: &mut Outflow| -> Vec<u64> {
+            let token = |outcome| match outcome {
+                Outcome::Retry(token, _) => token,
+                other => panic!("{other:?}"),
+            };
+            outflow.take_outcomes().into_iter().map(token).collect()
+        };
+        let mut connection = accepted(Version::V5, false);
+        let mut outflow = Outflow::new(Qos::AtLeastOnce, false, 1);
+        (1..=3).for_each(|token| outflow.offer(outgoing(token)));
+        outflow.pump(&mut connection).unwrap();
+        receive(&mut outflow, &mut connection, &[0x40, 3, 0, 1, 0x97]);
+        let mut again = retried(&mut outflow);
+        again.sort_unstable();
+        assert_eq!((again, outflow.open(), outflow.pending_bytes()), (vec![1, 2, 3], 0, 0));
+
+        let mut connection = accepted(Version::V3, false);
+        let mut outflow = Outflow::new(Qos::AtMostOnce, false, 1);
+        outflow.offer(outgoing(1));
+        outflow.pump(&mut connection).unwrap();
+        outflow.offer(outgoing(2));
+        outflow.down(&connection);
+        assert_eq!((retried(&mut outflow), outflow.open()), (vec![1, 2], 0));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! A sink gives records to the outside world.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::about::About;
@@ -43,12 +44,25 @@ pub trait Sink: Sized + 'static {
     /// Takes a batch, and says what became of those records whose outcome is known. The others are in flight, until a later
     /// `write` or [`idle`](Self::idle) says.
     ///
+    /// A record that is to be offered again takes all later ones of its key in the same batch with it, as far as the outside
+    /// system does not have them yet: else they would be ahead of it. With [`send`](Self::send) the SDK sees to that; a sink that
+    /// does not read the key then sees all records as of one key.
+    ///
     /// After an error, the outcomes given so far still count, and the error counts for the next call.
     fn write(&mut self, records: &Records, outcomes: &mut Outcomes) -> Result<(), Error> {
+        let mut postponed = BTreeMap::new();
         for record in records {
+            let key = record.key().unwrap_or_default();
+            if let Some(after) = postponed.get(key) {
+                outcomes.retry(record, *after, "an earlier record of its key is to be offered again");
+                continue;
+            }
             match self.send(record) {
                 Ok(()) => outcomes.delivered(record),
-                Err(Undelivered::Retry { after, reason }) => outcomes.retry(record, after, reason),
+                Err(Undelivered::Retry { after, reason }) => {
+                    outcomes.retry(record, after, reason);
+                    postponed.insert(key, after);
+                }
                 Err(Undelivered::Reject { reason }) => outcomes.reject(record, reason),
                 Err(Undelivered::Session(error)) => return Err(error),
             }
@@ -269,20 +283,30 @@ mod tests {
         }
     }
 
+    /// Records of these payloads, the first letter of each as its key.
     fn batch(payloads: &[&str]) -> types::Batch {
         let mut builder = BatchBuilder::default();
         for (token, payload) in payloads.iter().enumerate() {
-            builder.push(&Record::new(*payload).row(), token as u64 + 10);
+            builder.push(&Record::new(*payload).with_key(&payload.as_bytes()[..1]).row(), token as u64 + 10);
         }
         builder.finish()
     }
 
     #[test]
     fn each_record_has_its_outcome() {
-        let outcomes = Running::new(Obedient).write(batch(&["a", "retry", "reject", "b"])).unwrap();
+        let outcomes = Running::new(Obedient).write(batch(&["a", "reject", "retry", "b"])).unwrap();
         assert_eq!(outcomes.delivered, [10, 13]);
-        assert_eq!((outcomes.retry[0].token, outcomes.retry[0].after_ms), (11, Some(2000)));
-        assert_eq!((outcomes.rejected[0].record_ref, outcomes.rejected[0].reason.as_str()), (12, "bad"));
+        assert_eq!((outcomes.retry[0].token, outcomes.retry[0].after_ms), (12, Some(2000)));
+        assert_eq!((outcomes.rejected[0].record_ref, outcomes.rejected[0].reason.as_str()), (11, "bad"));
+    }
+
+    #[test]
+    fn a_record_that_waits_takes_the_later_ones_of_its_key_with_it() {
+        let outcomes = Running::new(Obedient).write(batch(&["r", "retry", "r2", "a", "reject"])).unwrap();
+        assert_eq!(outcomes.delivered, [10, 13]);
+        let retried: Vec<_> = outcomes.retry.iter().map(|retry| (retry.token, retry.after_ms)).collect();
+        assert_eq!(retried, [(11, Some(2000)), (12, Some(2000)), (14, Some(2000))]);
+        assert!(outcomes.rejected.is_empty(), "what is to be rejected waits for its turn too");
     }
 
     #[test]
