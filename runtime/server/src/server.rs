@@ -164,10 +164,7 @@ async fn open_store(folder: &DataFolder) -> Result<EmbeddedStore, StartError> {
 }
 
 /// Opens the log, which is a journal of this folder for one of the transports. Blocks on the disk elsewhere.
-async fn open_log(
-    folder: &DataFolder,
-    options: &Options,
-) -> Result<(Arc<dyn Log>, Option<EmbeddedLog>), StartError> {
+async fn open_log(folder: &DataFolder, options: &Options) -> Result<(Arc<dyn Log>, Option<EmbeddedLog>), StartError> {
     match &options.transport {
         Transport::Memory => Ok((Arc::new(MemoryLog::default()), None)),
         Transport::Embedded => {
