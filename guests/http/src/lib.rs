@@ -117,11 +117,11 @@ fn key(record: RecordRef<'_>) -> Vec<u8> {
 /// all if the server takes nothing now.
 fn behind(post: &Post, waiting: &mut VecDeque<Post>, all: bool) -> Vec<Post> {
     // A server that is overloaded or away is not asked again for each record that waits.
-    let (behind, rest): (Vec<Post>, VecDeque<Post>) = std::mem::take(waiting)
+    let (behind, rest): (VecDeque<Post>, VecDeque<Post>) = std::mem::take(waiting)
         .into_iter()
         .partition(|other| all || other.keys.iter().any(|key| post.keys.contains(key)));
     *waiting = rest;
-    behind
+    behind.into()
 }
 
 /// A request of several records that was refused, as one request each: it may be due to one record alone.
@@ -129,7 +129,12 @@ fn apart(post: &Post) -> impl DoubleEndedIterator<Item = Post> + '_ {
     let lines = post.body.split_inclusive(|byte| *byte == b'\n');
     lines
         .zip(post.tokens.iter().zip(&post.keys))
-        .map(|(line, (token, key))| Post { tokens: vec![*token], keys: vec![key.clone()], id: None, body: line.to_vec() })
+        .map(|(line, (token, key))| Post {
+            tokens: vec![*token],
+            keys: vec![key.clone()],
+            id: None,
+            body: line.to_vec(),
+        })
         .collect::<Vec<_>>()
         .into_iter()
 }
@@ -266,7 +271,7 @@ mod tests {
 
     #[test]
     fn what_is_of_the_key_of_a_postponed_record_waits_with_it() {
-        let keyed = |key: &str| Record::new("{}").with_key(key.as_bytes());
+        let keyed = |key: &'static str| Record::new("{}").with_key(key.as_bytes());
         let records = Records::of(["a", "b", "a", "c"].map(keyed));
         let mut waiting = posts(Batching::Record, &records, &mut Outcomes::new());
         let first = waiting.pop_front().unwrap();
@@ -287,7 +292,12 @@ mod tests {
 
     #[test]
     fn a_refused_batch_is_taken_apart() {
-        let post = Post { tokens: vec![7, 9], keys: vec![b"a".to_vec(), b"b".to_vec()], id: None, body: b"{}\n[1]\n".to_vec() };
+        let post = Post {
+            tokens: vec![7, 9],
+            keys: vec![b"a".to_vec(), b"b".to_vec()],
+            id: None,
+            body: b"{}\n[1]\n".to_vec(),
+        };
         let parts: Vec<_> = apart(&post).collect();
         assert_eq!(parts[0], Post { tokens: vec![7], keys: vec![b"a".to_vec()], id: None, body: b"{}\n".to_vec() });
         assert_eq!(parts[1], Post { tokens: vec![9], keys: vec![b"b".to_vec()], id: None, body: b"[1]\n".to_vec() });

@@ -253,16 +253,20 @@ impl Outflow {
         let Some(message) = self.in_flight.remove(&packet_id) else { return };
         self.in_flight_bytes -= message.packet.len();
         let token = message.token;
-        self.outcomes.push(match code {
+        let outcome = match code {
             // 0x92: the broker does not know a message that was released; it has had it.
             0..0x80 | 0x92 => Outcome::Delivered(token),
             // Unspecified, busy, shutting down, identifier in use, too many, over quota: another time may do.
             0x80 | 0x83 | 0x89 | 0x8b | 0x91 | 0x93 | 0x96 | 0x97 => {
-                self.postpone("the broker did not take a message ahead of it");
                 Outcome::Retry(token, format!("the broker did not take it: {}", packet::reason_text(code, reason)))
             }
             _ => Outcome::Rejected(token, format!("the broker refused it: {}", packet::reason_text(code, reason))),
-        });
+        };
+        let again = matches!(outcome, Outcome::Retry(..));
+        self.outcomes.push(outcome);
+        if again {
+            self.postpone("the broker did not take a message ahead of it");
+        }
     }
 }
 
