@@ -19,8 +19,19 @@ pub(crate) fn all(filter: &[String]) -> Result<()> {
     if !filter.is_empty() {
         return Ok(());
     }
+    native_guest_tests()?;
     wasm_unit_tests()?;
     component_tests()
+}
+
+/// Tests of guests that need files, natively: nothing is granted to a unit test that runs as WebAssembly.
+fn native_guest_tests() -> Result<()> {
+    eprintln!("the unit tests of the guest `file`, natively");
+    let mut command = process::command("cargo");
+    command.current_dir(process::root().join("guests"));
+    command.args(["test", "--quiet", "--release", "--package", "file"]);
+    command.env_remove("CARGO_TARGET_DIR");
+    process::finish(command)
 }
 
 /// The guests' own unit tests, as WebAssembly under `ferrule test-runner`, as an author of a connector runs them.

@@ -50,4 +50,14 @@ mod tests {
         }
         assert_eq!(path_in("", "x").unwrap_err().path, "/folder");
     }
+
+    /// Nothing is granted to a unit test that runs as WebAssembly.
+    #[cfg(target_family = "wasm")]
+    #[test]
+    fn a_folder_that_is_not_granted_is_told_as_that() {
+        let path = Path::new("/nowhere/at/all");
+        let error = at(path, std::fs::File::open(path).unwrap_err());
+        let denied = "/nowhere/at/all: its folder is not granted";
+        assert!(matches!(error, Error::Denied(ref what) if what == denied), "{error}");
+    }
 }
