@@ -1,8 +1,9 @@
 //! A pipeline: where its records come from, what is done to them, and where they go.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
-use ferrule_model::connector::{PipelineSpec, StepSpec, StreamDirection, StreamUse, Values};
+use ferrule_model::connector::{PipelineSpec, StartAt, StepSpec, StreamDirection, StreamUse, Values};
 use ferrule_model::{Code, Kind, Object, Ref, Truth, Uid};
 use serde_json::{Value, json};
 
@@ -79,9 +80,13 @@ pub(crate) fn resolve(
         site.log.allows(&stream.name, &stream.log, read.start, deduplicate)?;
     }
     let (retry, batch) = (read.retry.unwrap_or_default(), read.batch.unwrap_or_default());
+    // A stream that is the pipeline's own begins with it, and may have taken in records a moment before.
+    let own = |stream: &Arc<Object>| stream.metadata.owner_references.iter().any(|owner| owner.uid == *object.uid());
+    let all_own = sources.iter().all(|source| snapshot.get(Kind::Stream, source).is_some_and(own));
+    let start = if all_own { StartAt::Beginning } else { read.start };
     let revision = revision(&json!({
         "name": name, "sources": sources, "sink": sink, "routes": routes, "retry": retry, "onError": read.on_error,
-        "start": read.start, "deduplicate": deduplicate.map(|window| window.as_millis() as u64),
+        "start": start, "deduplicate": deduplicate.map(|window| window.as_millis() as u64),
         "batch": batch, "sampling": sampling.map(|every| every.as_millis() as u64),
         "steps": steps.iter().map(step_value).collect::<Vec<_>>(),
     }));
@@ -96,7 +101,7 @@ pub(crate) fn resolve(
         on_error: read.on_error,
         batch,
         sampling,
-        start: read.start,
+        start,
         deduplicate,
         paused,
         revision,

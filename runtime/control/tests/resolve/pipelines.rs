@@ -1,10 +1,11 @@
 //! What a pipeline reads, does and writes.
 
 use ferrule_control::Site;
+use ferrule_model::connector::StartAt;
 use ferrule_model::{Kind, Object, Uid};
 use serde_json::json;
 
-use crate::setup::{STRAIGHT, check, components, hall, lines, resolved};
+use crate::setup::{STRAIGHT, check, components, hall, lines, objects, resolved};
 
 #[test]
 fn a_pipeline_of_named_streams_runs() {
@@ -194,4 +195,17 @@ spec: {inputPipeline: first, sink: out, paused: true}
         &Site::default(),
     );
     assert!(lines(&pair).iter().any(|line| line.contains("a: Ready=False Loop")), "{:?}", lines(&pair));
+}
+
+#[test]
+fn a_stream_of_its_own_is_read_from_the_beginning() {
+    let start = |own: bool| {
+        let mut all = objects(&hall(STRAIGHT));
+        let pipeline = all.iter().find(|object| object.kind == Kind::Pipeline).unwrap().as_owner();
+        for stream in all.iter_mut().filter(|object| own && object.kind == Kind::Stream) {
+            stream.metadata.owner_references = vec![pipeline.clone()];
+        }
+        resolved(components().into_iter().chain(all), &Site::default()).wanted.pipelines[0].start
+    };
+    assert_eq!((start(true), start(false)), (StartAt::Beginning, StartAt::Latest));
 }
