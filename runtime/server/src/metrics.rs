@@ -109,7 +109,7 @@ fn encode(number: Number, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> 
 
 #[allow(clippy::cast_precision_loss, reason = "bounds are small; a sum beyond 2^53 needs no last digit")]
 fn encode_distribution(of: &Distribution, mut encoder: MetricEncoder<'_>) -> fmt::Result {
-    let bounds = of.bounds.iter().map(|bound| *bound as f64).chain(std::iter::once(f64::MAX));
+    let bounds = of.bounds.iter().map(|bound| *bound as f64).chain(std::iter::once(f64::INFINITY));
     let buckets: Vec<(f64, u64)> = bounds.zip(of.counts.iter().copied()).collect();
     encoder.encode_histogram::<[(String, String); 0]>(of.sum as f64, of.count(), &buckets, None)
 }
