@@ -194,7 +194,7 @@ fn taken(there: &Object, found: Option<&str>, component: &Component) -> Error {
         None => {
             Diagnostic::new(Code::VersionTaken, format!("{} is there and was not made by registering", there.title()))
                 .help(format!(
-                    "register the component for it with --class {}, or under another name with --name",
+                    "register the component for it with --for {}, or under another name with --name",
                     there.name()
                 ))
         }
@@ -210,7 +210,7 @@ fn attached(world: &World, component: &Component, name: &str, replace: bool) -> 
         Found::Nothing => {
             let noun = kind.nouns()[0];
             let text = format!("there is no {noun} `{name}` for the component, which is a {}", component.world());
-            let help = format!("apply the document of the {noun} first, or leave --class out to make one");
+            let help = format!("apply the document of the {noun} first, or leave --for out to make one");
             return Err(Error::refused(Diagnostic::new(Code::NotFound, text).help(help)));
         }
         Found::Several(all) => {
