@@ -127,7 +127,7 @@ fn component_object(world: &World, reference: &str) -> Result<Arc<Object>, Error
             return Ok(component);
         }
         let text = format!("{} has no component", object.title());
-        let help = format!("register one for it: ferrule register FILE.wasm --class {reference}");
+        let help = format!("register one for it: ferrule register FILE.wasm --for {reference}");
         return Err(Error::refused(Diagnostic::new(Code::ComponentMissing, text).help(help)));
     }
     let text = format!("there is no component, class or function `{reference}`");

@@ -8,7 +8,7 @@ pub(crate) const SET: &str = "ferrule.dev/set";
 pub(crate) const HELD: &str = "ferrule.dev/held-by";
 /// The file that the digest in `component` was made from.
 pub(crate) const FILE: &str = "ferrule.dev/component-file";
-/// The digest that `register --class` gave to a class or function whose document names no component.
+/// The digest that `register --for` gave to a class or function whose document names no component.
 pub(crate) const ATTACHED: &str = "ferrule.dev/component";
 /// The object was made by registering a component that came with the product.
 pub(crate) const SHIPPED: &str = "ferrule.dev/shipped";
