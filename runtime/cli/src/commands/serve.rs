@@ -49,7 +49,7 @@ struct Settings {
     #[arg(long, value_name = "PATH")]
     components: Vec<PathBuf>,
     /// Where records are on their way: embedded (on this machine's disk, in the data folder), memory, or NATS JetStream as
-    /// nats://[USER:PASSWORD@]HOST:PORT [default: embedded].
+    /// nats://HOST:PORT or nats://USER:PASSWORD@HOST:PORT [default: embedded].
     #[arg(long, value_name = "TRANSPORT")]
     transport: Option<Place>,
     /// Seconds that a stop may wait for what is in flight [default: 10].
