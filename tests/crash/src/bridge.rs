@@ -32,6 +32,9 @@ const SINK: &str = "crash-sink";
 /// How long the server of the log stays away, at most.
 const AWAY: Duration = Duration::from_secs(1);
 
+/// How long cursors are not saved because of a kill of it, at most: while it is away, until a request to it is given up, and until the next try.
+const UNSAVED: Duration = Duration::from_secs(10);
+
 /// Runs the scenario; `swap` replaces components while records flow, also without a kill, and `jetstream` kills the server of the log.
 pub(crate) async fn run(options: &Options, folder: &Path) -> Result<Report> {
     let begun = Instant::now();
@@ -118,7 +121,9 @@ pub(crate) async fn run(options: &Options, folder: &Path) -> Result<Report> {
     if !ended.status.success() {
         faults.push(format!("after everything the server did not stop in order: {}", ended.status));
     }
-    let bound = Bound { again: source.sent_again, cuts: killer.cuts() };
+    // While the server of the log is away no cursor is saved, nor for a moment after it is back.
+    let unsaved = nats.as_ref().map_or(0, |nats| nats.kills() * options.rate * UNSAVED.as_secs());
+    let bound = Bound { again: source.sent_again + unsaved, cuts: killer.cuts() };
     let note = format!(
         "at most {in_flight} in flight to the source at one kill; {} of {} orders answered before the kill",
         killer.answered, killer.begun

@@ -16,6 +16,7 @@ pub(crate) struct Nats {
     config: PathBuf,
     address: SocketAddr,
     child: Option<Child>,
+    kills: u64,
 }
 
 impl Nats {
@@ -37,7 +38,7 @@ impl Nats {
         );
         let config = folder.join("nats.conf");
         fs::write(&config, text)?;
-        let mut nats = Nats { program, config, address, child: None };
+        let mut nats = Nats { program, config, address, child: None, kills: 0 };
         nats.up().await?;
         Ok(nats)
     }
@@ -75,7 +76,13 @@ impl Nats {
     pub(crate) async fn kill(&mut self) -> Result<()> {
         let mut child = self.child.take().context("no nats-server runs")?;
         child.kill().await?;
+        self.kills += 1;
         Ok(())
+    }
+
+    /// How often it was killed.
+    pub(crate) fn kills(&self) -> u64 {
+        self.kills
     }
 }
 
