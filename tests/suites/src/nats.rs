@@ -86,9 +86,19 @@ impl Nats {
         self.ended();
     }
 
-    /// The server does nothing, and its connections stay.
+    /// The server does nothing, and its connections stay. It has stopped when this returns: a signal takes a moment.
     pub fn halt(&self) {
         self.signal("STOP");
+        let Some(server) = &self.server else { return };
+        let tasks = format!("/proc/{}/task", server.id());
+        let stopped = |task: fs::DirEntry| {
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            // The state comes after the name, which is in parentheses.
+            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+        };
+        until("every thread of nats-server has stopped", || {
+            fs::read_dir(&tasks).ok()?.flatten().all(stopped).then_some(())
+        });
     }
 
     /// It goes on.
