@@ -36,6 +36,10 @@ crash *ARGS:
 interop:
     cargo xtask interop
 
+# Run the commands of the tutorial, and compare what they print with what it shows.
+tutorial:
+    cargo xtask tutorial
+
 # Everything that CI runs.
 ci:
     bash .ci/run

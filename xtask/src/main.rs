@@ -7,6 +7,7 @@ mod lint;
 mod process;
 mod tests;
 mod tools;
+mod tutorial;
 
 use anyhow::{Result, bail};
 
@@ -23,6 +24,7 @@ cargo xtask COMMAND
                                kill -9 the runtime at random moments and prove that nothing is lost; --help tells more
   lint                         formatting, clippy, rustdoc, licences and bans
   interop                      build the scaffold and a guest with cargo-component; register and run what it built
+  tutorial                     run the commands of docs/tutorial.md, and compare what they print with what it shows
   setup                        only install what is missing (wasm targets; Mosquitto and nats-server where the machine lets us)
 ";
 
@@ -46,6 +48,11 @@ fn main() -> Result<()> {
         "crash" => crash::run(&rest),
         "lint" => lint::all(),
         "interop" => tests::cargo_component(),
+        "tutorial" => {
+            tools::wasm_targets()?;
+            tools::cargo_tool("cargo-component", tools::CARGO_COMPONENT)?;
+            tutorial::run()
+        }
         "setup" => {
             tools::wasm_targets()?;
             tools::mosquitto();

@@ -75,7 +75,7 @@ impl Test {
             (None, Some(named)) => folder.join(named),
             (None, None) => built::component_of(folder)?,
         };
-        context.output.say(format!("     Running {} on {}", path.display(), file.display()));
+        context.output.say(format!("     Running {} on {}", from_here(path).display(), from_here(&file).display()));
         let component = load(context, &file).await?;
         let wanted = |name: &str| self.filter.as_ref().is_none_or(|part| name.contains(part.as_str()));
         let selected: Vec<_> = script.tests.iter().filter(|test| wanted(&test.name)).collect();
@@ -95,7 +95,7 @@ impl Test {
             None if path.is_dir() => built::component_of(path)?,
             None => path.to_owned(),
         };
-        context.output.say(format!("     Running the conformance kit on {}", file.display()));
+        context.output.say(format!("     Running the conformance kit on {}", from_here(&file).display()));
         let component = load(context, &file).await?;
         let beside = path.join("tests/session.yaml");
         let with = self.with.clone().or_else(|| beside.is_file().then_some(beside));
@@ -115,6 +115,13 @@ async fn load(context: &Context, file: &Path) -> Result<ferrule_testkit::Compone
     let loaded = ferrule_testkit::load(&bytes).await;
     spinner.finish_and_clear();
     loaded.map_err(|error| not_loaded(file, error))
+}
+
+/// The path as short as a person would write it: from the current folder, if it lies below that.
+fn from_here(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = path.strip_prefix(&here).unwrap_or(path);
+    path.strip_prefix(".").unwrap_or(path).to_owned()
 }
 
 /// The scripts of a crate: `tests/*.test.yaml`, `.yml` and `.json`, or those in the folder itself.
