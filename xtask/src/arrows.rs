@@ -1,6 +1,6 @@
 //! The arrows between the crates and the house rules that a compiler does not keep; each breach names the rule and its reason.
 
-use crate::process;
+use crate::{lint, process, unused};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
@@ -76,7 +76,7 @@ const PLACES: &[(&str, &[&str], &str)] = &[
     ("tokio", &["ferrule-!model"], "the model has no I/O and no async"),
 ];
 
-/// Checks arrows, places, first lines and the map.
+/// Checks arrows, places, first lines, the map, and that every dependency is in use.
 pub(crate) fn check() -> Result<()> {
     let metadata = process::output("cargo", &["metadata", "--format-version", "1", "--no-deps", "--offline"])
         .context("cargo metadata did not answer")?;
@@ -85,6 +85,7 @@ pub(crate) fn check() -> Result<()> {
         .flat_map(|(package, dependencies)| breaches(package, dependencies))
         .chain(files_without_purpose(&process::root())?)
         .chain(folders_off_the_map(&process::root())?)
+        .chain(unused::dependencies(&[&lint::WORKSPACES[..], &["sdk/rust"]].concat())?)
         .collect();
     if breaches.is_empty() {
         return Ok(());

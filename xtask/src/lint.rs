@@ -4,7 +4,7 @@ use crate::{arrows, process, tools};
 use anyhow::{Result, bail};
 
 /// The workspaces of the repository: the native one and those of guests.
-const WORKSPACES: [&str; 4] = [".", "guests", "tests/guests", "tests/bench/guests"];
+pub(crate) const WORKSPACES: [&str; 4] = [".", "guests", "tests/guests", "tests/bench/guests"];
 
 /// Runs every check and stops at the first that fails.
 pub(crate) fn all() -> Result<()> {

@@ -8,6 +8,7 @@ mod process;
 mod tests;
 mod tools;
 mod tutorial;
+mod unused;
 
 use anyhow::{Result, bail};
 
