@@ -184,27 +184,46 @@ fn top_prints_one_table_where_nothing_can_be_redrawn() {
 
 #[test]
 fn top_draws_on_a_terminal_and_leaves_it_as_it_was() {
-    let probe = Command::new("script").args(["-qec", "true", "/dev/null"]).stdin(Stdio::null()).output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: needs script of util-linux for a pseudo-terminal");
-        return;
-    }
     let ferrule = Ferrule::start();
     ferrule.apply(&steady("line")).ok();
     ferrule.ready("pipeline", "line");
-    let program = ferrule_suites::ferrule::binary("ferrule");
-    let line = format!("{} top --count 2 --interval 0.1", program.display());
-    let output = Command::new("script")
-        .args(["-qec", &line, "/dev/null"])
-        .env("FERRULE_DATA", ferrule.folder().join("data"))
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let drawn = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{drawn}");
+    let Some(drawn) = on_a_terminal(&ferrule, "top --count 2 --interval 0.1") else { return };
     for part in ["\u{1b}[?1049h", "\u{1b}[H\u{1b}[J", "Ctrl-C ends", "line-source", "\u{1b}[?1049l"] {
         assert!(drawn.contains(part), "no {part:?} in {drawn:?}");
     }
+}
+
+#[test]
+fn progress_is_drawn_on_a_terminal_only() {
+    let ferrule = Ferrule::idle();
+    let component = root().join("target/guests/identity.wasm");
+    let inspect = format!("inspect {}", component.display());
+    let what = "checking and compiling";
+    let piped = ferrule.run(&inspect.split(' ').collect::<Vec<_>>()).ok();
+    let said = piped.out + &piped.err;
+    assert!(said.contains("identity") && !said.contains(what) && !said.contains(['\u{1b}', '\r']), "{said:?}");
+    let Some(drawn) = on_a_terminal(&ferrule, &inspect) else { return };
+    assert!(drawn.contains(what), "nothing was drawn: {drawn:?}");
+    let Some(quiet) = on_a_terminal(&ferrule, &format!("--quiet {inspect}")) else { return };
+    assert!(!quiet.contains(what), "drawn though quiet was asked for: {quiet:?}");
+}
+
+/// What `ferrule WORDS` writes to a pseudo-terminal; nothing where there is none.
+fn on_a_terminal(ferrule: &Ferrule, words: &str) -> Option<String> {
+    let script = |line: &str| {
+        let mut command = Command::new("script");
+        command.args(["-qec", line, "/dev/null"]).env("FERRULE_DATA", ferrule.folder().join("data"));
+        command.stdin(Stdio::null()).output()
+    };
+    if !script("true").is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: needs script of util-linux for a pseudo-terminal");
+        return None;
+    }
+    let program = ferrule_suites::ferrule::binary("ferrule");
+    let output = script(&format!("{} {words}", program.display())).unwrap();
+    let drawn = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{drawn}");
+    Some(drawn)
 }
 
 #[test]
