@@ -1,4 +1,4 @@
-# Every command a person runs; each is one line that calls cargo.
+# Every command a person runs; each calls cargo, and most `cargo xtask`, which needs no just.
 
 # List the commands.
 default:
@@ -22,7 +22,11 @@ lint:
 
 # Format everything.
 fmt:
-    cargo fmt --all && cargo fmt --all --manifest-path guests/Cargo.toml && cargo fmt --all --manifest-path tests/guests/Cargo.toml && cargo fmt --manifest-path sdk/rust/Cargo.toml
+    cargo fmt --all
+    cargo fmt --all --manifest-path guests/Cargo.toml
+    cargo fmt --all --manifest-path tests/guests/Cargo.toml
+    cargo fmt --all --manifest-path tests/bench/guests/Cargo.toml
+    cargo fmt --manifest-path sdk/rust/Cargo.toml
 
 # Nanoseconds per record through one function guest.
 bench NAME="hop":
@@ -32,11 +36,11 @@ bench NAME="hop":
 crash *ARGS:
     cargo xtask crash {{ARGS}}
 
-# Build the scaffold and a guest with cargo-component; register and run what it built.
+# Make a project of each kind; lint, build (with cargo-component), test and run it, and one guest.
 interop:
     cargo xtask interop
 
-# Run the commands of the tutorial, and compare what they print with what it shows.
+# Run the commands of the tutorial, the README and samples/hello, and compare what they print with what is shown.
 tutorial:
     cargo xtask tutorial
 
