@@ -32,8 +32,8 @@ const SINK: &str = "crash-sink";
 /// How long the server of the log stays away, at most.
 const AWAY: Duration = Duration::from_secs(1);
 
-/// How long cursors are not saved because of a kill of it, at most: while it is away, until a request to it is given up, and until the next try.
-const UNSAVED: Duration = Duration::from_secs(10);
+/// How long cursors are not saved because of a kill of it, at most: while it is away, for a second after it is back, and while it starts.
+const UNSAVED: Duration = Duration::from_secs(3);
 
 /// Runs the scenario; `swap` replaces components while records flow, also without a kill, and `jetstream` kills the server of the log.
 pub(crate) async fn run(options: &Options, folder: &Path) -> Result<Report> {

@@ -279,7 +279,8 @@ impl Log for NatsLog {
         let mut writers = std::mem::take(&mut *lock(&self.writers));
         let last = async {
             while writers.join_next().await.is_some() {}
-            self.shared.savings.flush(&self.shared.jetstream).await;
+            // What is not saved now is read again.
+            let _ = self.shared.savings.flush(&self.shared.jetstream).await;
             self.shared.leave().await;
         };
         tokio::time::timeout(LAST, last).await.ok();

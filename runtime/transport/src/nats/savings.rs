@@ -15,11 +15,15 @@ use tokio::sync::Notify;
 use super::jetstream::{ANSWER, JetStream, unavailable};
 use super::lock;
 use super::state::{Hold, Stream};
-use super::writer::Backoff;
 use crate::log::{Cursor, LogError};
 
 /// How long commits are gathered.
 const GATHER: Duration = Duration::from_millis(20);
+/// How long saving a cursor may take before it is tried again. Short: what was on its way when NATS went is never answered, and until
+/// a cursor is saved, what is done comes again after the end of the process.
+const SAVED: Duration = Duration::from_secs(1);
+/// Between two attempts.
+const AGAIN: Duration = Duration::from_millis(100);
 /// The version of a saved cursor.
 const VERSION: u8 = 1;
 
@@ -62,69 +66,72 @@ impl Savings {
 
     /// Saves for ever.
     pub(super) async fn run(&self, jetstream: &JetStream) {
-        let mut backoff = Backoff::new();
+        let mut failing = false;
         loop {
             self.come.notified().await;
             tokio::time::sleep(GATHER).await;
-            if self.flush(jetstream).await {
-                backoff = Backoff::new();
-            } else {
-                backoff.wait().await;
-                self.come.notify_one();
+            let Err(why) = self.flush(jetstream).await else {
+                failing = false;
+                continue;
+            };
+            if !std::mem::replace(&mut failing, true) {
+                tracing::warn!("how far pipelines have read is not saved at NATS: {why}; it is tried until it is");
             }
+            tokio::time::sleep(AGAIN).await;
+            self.come.notify_one();
         }
     }
 
-    /// Saves what waits; whether all of it was.
-    pub(super) async fn flush(&self, jetstream: &JetStream) -> bool {
+    /// Saves what waits; why not all of it was.
+    pub(super) async fn flush(&self, jetstream: &JetStream) -> Result<(), String> {
         let _flushing = self.flushing.lock().await;
-        let mut well = true;
+        let mut well = Ok(());
         let forgotten: Vec<String> = lock(&self.forgotten).iter().cloned().collect();
         for key in forgotten {
             lock(&self.revisions).remove(&key);
-            if jetstream.cursors.purge(&key).await.is_ok() {
-                lock(&self.forgotten).remove(&key);
-            } else {
-                well = false;
+            match in_time(jetstream.cursors.purge(&key)).await {
+                Ok(()) => drop(lock(&self.forgotten).remove(&key)),
+                Err(why) => well = Err(why),
             }
         }
         let waiting = std::mem::take(&mut *lock(&self.waiting));
         let saved = join_all(waiting.into_iter().map(async |((uid, name), stream)| {
-            let well = self.put(jetstream, &stream, &name).await;
-            if !well {
+            let saved = in_time(self.put(jetstream, &stream, &name)).await;
+            if saved.is_err() {
                 lock(&self.waiting).entry((uid, name)).or_insert(stream);
             }
-            well
+            saved
         }));
-        saved.await.into_iter().all(|saved| saved) && well
+        saved.await.into_iter().fold(well, Result::and)
     }
 
-    /// Saves one reader's cursor; whether there is nothing more to do.
-    async fn put(&self, jetstream: &JetStream, stream: &Stream, name: &str) -> bool {
+    /// Saves one reader's cursor; why it has to be tried again.
+    async fn put(&self, jetstream: &JetStream, stream: &Stream, name: &str) -> Result<(), String> {
         let found = {
             let state = lock(&stream.state);
             state.names.get(name).and_then(|number| Some((*number, state.holds.get(number)?.clone())))
         };
-        let Some((number, hold)) = found else { return true };
+        let Some((number, hold)) = found else { return Ok(()) };
         let key = jetstream.names.cursor(&stream.uid, name);
-        let Some(revision) = lock(&self.revisions).get(&key).copied() else { return true };
+        let Some(revision) = lock(&self.revisions).get(&key).copied() else { return Ok(()) };
         let failed = match jetstream.cursors.update(&key, encode(&hold), revision).await {
             Ok(revision) => {
                 lock(&self.revisions).insert(key, revision);
-                return true;
+                return Ok(());
             }
             Err(error) => error,
         };
         if failed.kind() != UpdateErrorKind::WrongLastRevision {
-            return false;
+            return Err(failed.to_string());
         }
         // Either an answer was lost, or somebody else opened the reader.
-        let Ok(entry) = jetstream.cursors.entry(&key).await else { return false };
+        let entry = jetstream.cursors.entry(&key).await.map_err(|error| error.to_string())?;
         let theirs = entry.as_ref().and_then(|entry| decode(entry.value.clone()));
         match (entry, theirs) {
             (Some(entry), Some(theirs)) if theirs.token == hold.token => {
+                let why = format!("{failed}: {revision}, and {} is there", entry.revision);
                 lock(&self.revisions).insert(key, entry.revision);
-                false
+                Err(why)
             }
             _ => {
                 let mut state = lock(&stream.state);
@@ -132,7 +139,7 @@ impl Savings {
                 state.names.remove(name);
                 drop(state);
                 stream.wake();
-                true
+                Ok(())
             }
         }
     }
@@ -147,6 +154,12 @@ impl Savings {
         lock(&self.revisions).insert(key.to_owned(), revision);
         Ok(())
     }
+}
+
+/// What came of it, or that there is no answer in time.
+async fn in_time<T, E: std::fmt::Display>(asked: impl Future<Output = Result<T, E>>) -> Result<T, String> {
+    let answer = tokio::time::timeout(SAVED, asked).await.map_err(|_| format!("no answer within {SAVED:?}"))?;
+    answer.map_err(|error| error.to_string())
 }
 
 fn encode(hold: &Hold) -> Bytes {
