@@ -5,6 +5,7 @@ use wasmtime::component::{HasData, Linker};
 
 use crate::bindings::ferrule::connector::{logging, metrics, net, status, wakeup};
 use crate::guest::Guest;
+use crate::network::http;
 
 /// Lends the whole guest to an interface.
 struct Whole;
@@ -17,7 +18,7 @@ pub(crate) fn link(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     // Sockets are linked because the standard library of guest languages imports them; every address is refused.
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    http::link(&mut linker)?;
     wakeup::add_to_linker::<_, Whole>(&mut linker, |guest| guest)?;
     net::add_to_linker::<_, Whole>(&mut linker, |guest| guest)?;
     logging::add_to_linker::<_, Whole>(&mut linker, |guest| guest)?;

@@ -4,7 +4,7 @@
 
 mod connection;
 mod gate;
-mod http;
+pub(crate) mod http;
 mod listener;
 mod policy;
 

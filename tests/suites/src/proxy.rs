@@ -29,6 +29,7 @@ struct Shared {
     /// Bytes a second and direction; 0: as fast as it goes.
     speed: AtomicU64,
     accepted: AtomicU64,
+    refused: AtomicU64,
     ended: AtomicBool,
     links: Mutex<Vec<Arc<AtomicU8>>>,
 }
@@ -43,6 +44,7 @@ impl Proxy {
             refuses: AtomicBool::new(false),
             speed: AtomicU64::new(0),
             accepted: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             links: Mutex::new(Vec::new()),
         });
@@ -66,6 +68,11 @@ impl Proxy {
     /// How many connections it took.
     pub fn accepted(&self) -> u64 {
         self.shared.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many connections it reset at once.
+    pub fn refused(&self) -> u64 {
+        self.shared.refused.load(Ordering::SeqCst)
     }
 
     /// From now on resets each new connection at once, or no longer.
@@ -108,6 +115,7 @@ impl Shared {
     fn accept(self: &Arc<Self>, client: TcpStream) {
         if self.refuses.load(Ordering::SeqCst) {
             SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+            self.refused.fetch_add(1, Ordering::SeqCst);
             return;
         }
         self.accepted.fetch_add(1, Ordering::SeqCst);

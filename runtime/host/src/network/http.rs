@@ -8,14 +8,47 @@ use http_body_util::BodyExt as _;
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
+use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView as _};
 
 use super::gate::{Failure, Gate};
+use crate::guest::Guest;
+
+/// What a guest sends requests with.
+const HANDLER: &str = "wasi:http/outgoing-handler@0.2.12";
 
 /// How long to wait where the guest does not say. Threat: a server that accepts and says nothing.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
+
+/// Links `wasi:http`. wasmtime-wasi-http 48 keeps the options of a request, which it was given for good, as long as the instance
+/// lives: a handle for each request.
+pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    linker.instance(HANDLER)?.func_wrap(
+        "handle",
+        |mut store: StoreContextMut<'_, Guest>,
+         (request, options): (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>)| {
+            let mut http = store.data_mut().http();
+            let kept = options.as_ref().map(|options| Resource::<RequestOptions>::new_own(options.rep()));
+            let answer = http.handle(request, options);
+            if let Some(kept) = kept {
+                http.table.delete(kept)?;
+            }
+            Ok((match answer {
+                Ok(response) => Ok(response),
+                Err(error) => Err(error.downcast()?),
+            },))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
 
 pub(crate) struct HttpSender(Arc<Gate>);
 

@@ -129,6 +129,17 @@ async fn http_goes_through_the_same_gate() {
 }
 
 #[tokio::test]
+async fn requests_leave_no_handles_behind() {
+    let (address, _) = server(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+    let (mut options, _) = options(&[(AbilityKind::Http, &address)]);
+    options.limits.handles = 50;
+    let mut instance = load("sends-http").await.unwrap().instantiate(options).await.unwrap();
+    // A hundred of them, each with options of its own.
+    let session = ferrule_host::Session { config: "\"often\"".into(), ..session(&address) };
+    assert_eq!(told(&instance.open(session).await.unwrap(), "status"), "204");
+}
+
+#[tokio::test]
 async fn nobody_there_is_unavailable() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
