@@ -59,6 +59,9 @@ pub(crate) struct World {
     /// A source: it says where to go on, and was told so when it opened.
     pub(crate) positioned: AtomicBool,
     pub(crate) positions: Mutex<Vec<Option<Vec<u8>>>>,
+    /// A source: its position is how many records it gave, and a session goes on behind its own.
+    pub(crate) counts: AtomicBool,
+    pub(crate) given: Mutex<Vec<(String, String)>>,
     pub(crate) write_errors: Mutex<VecDeque<CallError>>,
     /// Payloads that break the guest, that it rejects, and that it asks to retry so many times.
     pub(crate) poison: Mutex<BTreeSet<String>>,
@@ -209,9 +212,14 @@ impl Guest for FakeGuest {
         }
         self.world.opened.fetch_add(1, SeqCst);
         self.world.events.lock().unwrap().push(format!("open {}", self.digest));
+        // What an earlier session did not settle, or gave behind the position, comes again.
+        let mut again: Vec<_> = self.world.unsettled.lock().unwrap().drain(..).map(|(_, record)| record).collect();
+        if self.world.counts.load(SeqCst) {
+            let position =
+                session.position.as_ref().and_then(|position| std::str::from_utf8(position).ok()?.parse().ok());
+            again = self.world.given.lock().unwrap().split_off(position.unwrap_or(0));
+        }
         self.world.positions.lock().unwrap().push(session.position);
-        // What an earlier session did not settle comes again.
-        let again: Vec<_> = self.world.unsettled.lock().unwrap().drain(..).map(|(_, record)| record).collect();
         let mut upstream = self.world.upstream.lock().unwrap();
         for record in again.into_iter().rev() {
             upstream.push_front(record);
@@ -256,11 +264,15 @@ impl Guest for FakeGuest {
                     let record =
                         RecordRef { key: key.as_bytes(), token, upstream_id, ..RecordRef::of(payload.as_bytes()) };
                     builder.push(&record).unwrap();
+                    self.world.given.lock().unwrap().push((key.clone(), payload.clone()));
                     unsettled.push_back((self.next_token, (key, payload)));
                 }
             }
             if !builder.is_empty() {
-                let position = self.world.positioned.load(SeqCst).then(|| self.digest.clone().into_bytes());
+                let mut position = self.world.positioned.load(SeqCst).then(|| self.digest.clone().into_bytes());
+                if self.world.counts.load(SeqCst) {
+                    position = Some(self.world.given.lock().unwrap().len().to_string().into_bytes());
+                }
                 return Ok(Pulled { records: builder.finish(), position });
             }
             tokio::select! {
@@ -359,8 +371,14 @@ impl Harness {
 
     /// The same, but the log is not available until the flag says so.
     pub(crate) fn on_late_log(sink: World, folder: &std::path::Path, there: Arc<AtomicBool>) -> Self {
-        let log = EmbeddedLog::open(EmbeddedOptions::new(folder)).unwrap();
-        Self::with_log(sink, Bounds::ON_DISK, Arc::new(LateLog { log, there }), Durability::System)
+        let log = Arc::new(EmbeddedLog::open(EmbeddedOptions::new(folder)).unwrap());
+        Self::with_log(sink, Bounds::ON_DISK, Arc::new(LateLog { log, there, slow: false }), Durability::System)
+    }
+
+    /// The same, but what is appended while the flag does not say so is written when it does, whether somebody waits for it or not.
+    pub(crate) fn on_slow_log(sink: World, folder: &std::path::Path, fast: Arc<AtomicBool>) -> Self {
+        let log = Arc::new(EmbeddedLog::open(EmbeddedOptions::new(folder)).unwrap());
+        Self::with_log(sink, Bounds::ON_DISK, Arc::new(LateLog { log, there: fast, slow: true }), Durability::System)
     }
 
     fn with_log(sink: World, bounds: Bounds, log: Arc<dyn Log>, durability: Durability) -> Self {
@@ -438,15 +456,20 @@ pub(crate) fn numbers(range: std::ops::Range<usize>) -> BTreeSet<String> {
     range.map(|index| index.to_string()).collect()
 }
 
-/// A log that is not available at first.
+/// A log that is not available at times, or slow to write.
 struct LateLog {
-    log: EmbeddedLog,
+    log: Arc<EmbeddedLog>,
     there: Arc<AtomicBool>,
+    slow: bool,
 }
 
 impl LateLog {
     fn log(&self) -> Result<&EmbeddedLog, LogError> {
-        if self.there.load(SeqCst) { Ok(&self.log) } else { Err(LogError::Unavailable("it is late".to_owned())) }
+        if self.slow || self.there.load(SeqCst) {
+            Ok(&self.log)
+        } else {
+            Err(LogError::Unavailable("it is late".to_owned()))
+        }
     }
 }
 
@@ -465,7 +488,15 @@ impl Log for LateLog {
     }
 
     async fn append(&self, stream: &Uid, records: Batch, position: Option<Vec<u8>>) -> Result<AppendReceipt, LogError> {
-        self.log()?.append(stream, records, position).await
+        self.log()?;
+        let (log, there, stream) = (self.log.clone(), self.there.clone(), stream.clone());
+        let writing = tokio::spawn(async move {
+            while !there.load(SeqCst) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            log.append(&stream, records, position).await
+        });
+        writing.await.unwrap()
     }
 
     async fn position(&self, stream: &Uid) -> Result<Option<Vec<u8>>, LogError> {

@@ -73,6 +73,35 @@ async fn a_log_that_comes_late_is_waited_for_and_a_new_pipeline_misses_nothing_o
 }
 
 #[tokio::test]
+async fn what_a_source_gave_before_it_broke_is_appended_and_it_goes_on_behind_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let fast = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let harness = Harness::on_slow_log(World::default(), folder.path(), fast.clone());
+    harness.source.counts.store(true, SeqCst);
+    harness.start().await;
+    harness.publish(20);
+    harness.until_settled(20).await;
+    fast.store(false, SeqCst);
+    // The first of these are on their way to the log when the source breaks, the others wait behind them.
+    for count in [40, 60] {
+        harness.publish_range(count - 20..count);
+        harness.until("taken in", |_| harness.source.given.lock().unwrap().len() == count).await;
+    }
+    harness.source.next_errors.lock().unwrap().push_back(crate::fakes::trap());
+    harness.publish_range(60..80);
+    harness.until("it broke", |flow| flow.streams["in"].guest.last_error.is_some()).await;
+    fast.store(true, SeqCst);
+    harness.until("it is open again", |_| harness.source.opened.load(SeqCst) == 2).await;
+    harness.until("delivered", |_| harness.sink.delivered().len() >= 80).await;
+    harness.until("all is read", |flow| flow.pipelines["p"].lag == 0 && flow.pipelines["p"].in_flight == 0).await;
+    let mut delivered = delivered(&harness);
+    delivered.sort_unstable();
+    assert_eq!(delivered, (0..80).collect::<Vec<_>>(), "each once");
+    let positions = harness.source.positions.lock().unwrap().clone();
+    assert!([Some(b"60".to_vec()), Some(b"80".to_vec())].contains(&positions[1]), "{positions:?}");
+}
+
+#[tokio::test]
 async fn a_pipeline_that_cannot_run_for_a_while_misses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = Harness::on_disk(World::default(), folder.path());

@@ -1,6 +1,7 @@
 //! The task of an ingress stream: from a source into the log, and settled when its records are safe there. How another component
-//! takes over is in `turn`.
+//! takes over is in `turn`, what a session leaves in hand when it ends in `rest`.
 
+mod rest;
 mod turn;
 
 use std::convert::Infallible;
@@ -65,6 +66,8 @@ struct Pending {
     session: u64,
     tokens: Vec<u64>,
     bytes: u64,
+    /// Whether the position after it is saved with it.
+    positioned: bool,
     watched: Option<Batch>,
 }
 
@@ -171,6 +174,9 @@ impl Source {
                 }
                 continue;
             }
+            if !self.append_rest().await {
+                continue;
+            }
             let Some(position) = self.recall().await else { continue };
             let idle = self.is_idle().then(|| (self.keeper.orders.clone(), self.intake.clone()));
             let opening = tokio::select! {
@@ -209,15 +215,6 @@ impl Source {
                 }
                 None
             }
-        }
-    }
-
-    /// The session is over: what it gave and is not in the log comes again, or is all that there will ever be of it.
-    fn forget(&mut self) {
-        if self.again {
-            // Taking them in here too would make two of each.
-            self.pending = None;
-            self.gathered.clear();
         }
     }
 
@@ -419,7 +416,7 @@ impl Source {
                 Err(error) => return self.keeper.shared.error(error.to_string()),
             };
             let (log, uid) = (self.log.clone(), self.uid.clone());
-            let bytes = records.size() as u64;
+            let (bytes, positioned) = (records.size() as u64, position.is_some());
             let watched = self.keeper.shared.tail.is_watched().then(|| records.clone());
             let shared = self.keeper.shared.clone();
             let appending: Appending = Box::pin(async move {
@@ -433,7 +430,7 @@ impl Source {
                     }
                 }
             });
-            self.pending = Some(Pending { appending, session, tokens, bytes, watched });
+            self.pending = Some(Pending { appending, session, tokens, bytes, positioned, watched });
             let Some(receipt) = append(&mut self.pending).now_or_never() else { return };
             self.appended(receipt);
         }
