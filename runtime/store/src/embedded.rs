@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use ferrule_model::{Kind, Object, Status, Uid};
-use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, StorageError, TableDefinition, WriteTransaction};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::rules::{self, Effect, Write};
@@ -18,6 +18,12 @@ use crate::{Listing, Precondition, Principal, Selector, Store, StoreError, Versi
 
 /// The format of the file that this release writes and the newest that it reads.
 pub const FORMAT: u64 = 1;
+
+/// What takes a file forward by one format each, the first from format 1 to format 2; a new format needs a step here.
+const STEPS: [Step; FORMAT as usize - 1] = [];
+
+/// Changes a file of one format into one of the next, within the transaction that writes the new number.
+type Step = fn(&WriteTransaction) -> Result<(), StoreError>;
 
 /// Facts about the whole: `format`, `version`, `forgotten`.
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
@@ -79,6 +85,7 @@ impl EmbeddedStore {
     fn open_blocking(path: PathBuf, options: &EmbeddedOptions) -> Result<Self, StoreError> {
         let database =
             Database::builder().set_cache_size(CACHE_BYTES).create(&path).map_err(|error| cannot_open(&path, error))?;
+        take_forward(&database, &path, &STEPS)?;
         let table = load(&database, &path, options.tombstones)?;
         let changed = Arc::new(watch::Sender::new(table.version()));
         let shared = Arc::new(RwLock::new(table.clone()));
@@ -313,7 +320,34 @@ fn cannot_open(path: &Path, error: DatabaseError) -> StoreError {
     }
 }
 
-/// Reads everything, after checking that it is ours; writes the format into a new file.
+/// Checks that a file that is not new is ours and of no newer format than `steps` lead to, and does those that it lacks, all or none.
+fn take_forward(database: &Database, path: &Path, steps: &[Step]) -> Result<(), StoreError> {
+    let foreign = |reason: String| StoreError::NotAStore { path: path.to_owned(), reason };
+    let reading = database.begin_read().map_err(backend)?;
+    if reading.list_tables().map_err(backend)?.next().is_none() {
+        return Ok(());
+    }
+    let meta = reading.open_table(META).map_err(|error| foreign(error.to_string()))?;
+    let found = meta.get("format").map_err(backend)?.map_or(0, |value| value.value());
+    let supported = steps.len() as u64 + 1;
+    if found > supported {
+        return Err(StoreError::NewerFormat { path: path.to_owned(), found, supported });
+    }
+    let done = found.checked_sub(1).ok_or_else(|| foreign("it names no format".to_owned()))?;
+    let lacking = steps.get(usize::try_from(done).unwrap_or(usize::MAX)..).unwrap_or_default();
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(store = %path.display(), from = found, to = supported, "the store is taken to a newer format");
+    let transaction = database.begin_write().map_err(backend)?;
+    for step in lacking {
+        step(&transaction)?;
+    }
+    transaction.open_table(META).map_err(backend)?.insert("format", supported).map_err(backend)?;
+    transaction.commit().map_err(backend)
+}
+
+/// Reads everything; writes the format into a new file.
 fn load(database: &Database, path: &Path, tombstones: usize) -> Result<Table, StoreError> {
     let mut table = Table::new(tombstones);
     let reading = database.begin_read().map_err(backend)?;
@@ -330,13 +364,6 @@ fn load(database: &Database, path: &Path, tombstones: usize) -> Result<Table, St
     let fact = |name: &str| -> Result<Option<u64>, StoreError> {
         Ok(meta.get(name).map_err(backend)?.map(|value| value.value()))
     };
-    match fact("format")? {
-        None => return Err(foreign("it names no format".to_owned())),
-        Some(found) if found > FORMAT => {
-            return Err(StoreError::NewerFormat { path: path.to_owned(), found, supported: FORMAT });
-        }
-        Some(_) => {}
-    }
     table.resume(Version(fact("version")?.unwrap_or_default()), Version(fact("forgotten")?.unwrap_or_default()));
     let objects = reading.open_table(OBJECTS).map_err(|error| foreign(error.to_string()))?;
     for entry in objects.iter().map_err(backend)? {
@@ -349,4 +376,35 @@ fn load(database: &Database, path: &Path, tombstones: usize) -> Result<Table, St
         table.bury(&decode(&format!("tombstones/{}", version.value()), value.value())?);
     }
     Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_older_file_is_taken_forward_step_by_step_and_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store");
+        let database = Database::create(&path).unwrap();
+        load(&database, &path, 1).unwrap();
+        let double: Step = |transaction| {
+            let mut meta = transaction.open_table(META).map_err(backend)?;
+            let version = meta.get("version").map_err(backend)?.map_or(1, |value| value.value());
+            meta.insert("version", 2 * version).map(drop).map_err(backend)
+        };
+        let fails: Step = |_| Err(StoreError::Closed);
+        assert!(take_forward(&database, &path, &[double, fails]).is_err());
+        let facts = || {
+            let meta = database.begin_read().unwrap().open_table(META).unwrap();
+            ["format", "version"].map(|name| meta.get(name).unwrap().map(|value| value.value()))
+        };
+        assert_eq!(facts(), [Some(1), None], "all steps or none");
+        for steps in [&[double][..], &[double], &[double, double, double]] {
+            take_forward(&database, &path, steps).unwrap();
+        }
+        assert_eq!(facts(), [Some(4), Some(8)]);
+        let refused = take_forward(&database, &path, &[double]).unwrap_err();
+        assert!(matches!(refused, StoreError::NewerFormat { found: 4, supported: 2, .. }), "{refused}");
+    }
 }

@@ -16,6 +16,7 @@ pub struct Ferrule {
     folder: TempDir,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    wrapper: Vec<String>,
     server: Option<Child>,
 }
 
@@ -76,9 +77,20 @@ impl Ferrule {
         self.arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
     }
 
+    /// What runs the server, as words before its own, from the next start on; it must become the server (`exec`).
+    pub fn set_wrapper(&mut self, words: &[&str]) {
+        self.wrapper = words.iter().map(|word| (*word).to_owned()).collect();
+    }
+
     /// An empty data folder and no server.
     pub fn idle() -> Ferrule {
-        Ferrule { folder: tempfile::tempdir().unwrap(), environment: Vec::new(), arguments: Vec::new(), server: None }
+        Ferrule {
+            folder: tempfile::tempdir().unwrap(),
+            environment: Vec::new(),
+            arguments: Vec::new(),
+            wrapper: Vec::new(),
+            server: None,
+        }
     }
 
     /// Starts the server on the data that is there.
@@ -89,7 +101,7 @@ impl Ferrule {
             copy_missing(&shared, &own);
         }
         let log = fs::File::options().create(true).append(true).open(self.folder().join("server.log")).unwrap();
-        let mut serve = self.program();
+        let mut serve = self.server_program();
         serve.args(["serve", "--no-metrics", "--log", "warn"]).args(&self.arguments);
         let server = serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn();
         self.server = Some(server.expect("the ferrule binary; `cargo xtask test` builds it"));
@@ -99,6 +111,11 @@ impl Ferrule {
             (self.run(&["get", "streams"]).code == 0).then_some(())
         });
         copy_missing(&own, &shared);
+    }
+
+    /// The process of the running server.
+    pub fn id(&self) -> u32 {
+        self.server.as_ref().expect("a running server").id()
     }
 
     /// Kills the server as `kill -9` does.
@@ -208,7 +225,17 @@ impl Ferrule {
     }
 
     fn program(&self) -> Command {
-        let mut command = Command::new(binary("ferrule"));
+        self.here(Command::new(binary("ferrule")))
+    }
+
+    fn server_program(&self) -> Command {
+        let Some((program, words)) = self.wrapper.split_first() else { return self.program() };
+        let mut command = Command::new(program);
+        command.args(words).arg(binary("ferrule"));
+        self.here(command)
+    }
+
+    fn here(&self, mut command: Command) -> Command {
         command.env("FERRULE_DATA", self.folder().join("data")).current_dir(self.folder());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command

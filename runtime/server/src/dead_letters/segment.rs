@@ -385,7 +385,11 @@ fn check_head(content: &[u8], magic: &[u8; 8]) -> io::Result<()> {
     }
     match format.try_into().map(u32::from_le_bytes) {
         Ok(FORMAT) => Ok(()),
-        _ => Err(invalid("it was written by another release, and this one reads formats up to 2")),
+        Ok(newer) if newer > FORMAT => Err(invalid(format!(
+            "it was written by a newer release (format {newer} of dead letters; this one reads up to {FORMAT}); use that release, or an \
+             empty data folder"
+        ))),
+        _ => Err(invalid("it does not say its format")),
     }
 }
 

@@ -236,7 +236,11 @@ fn files_of_something_else_and_of_newer_releases_are_refused_and_left_alone() {
         ("dead-letters.log", &b"some text that is long enough"[..], "not a file of dead letters"),
         ("dead-letters.log", b"FERRULDL\x09\0\0\0", "newer release"),
         ("dead-letters/00000000000000000001.letters", b"some text that is long enough", "not a file of dead letters"),
-        ("dead-letters/00000000000000000001.letters", b"FERRULDL\x09\0\0\0", "another release"),
+        (
+            "dead-letters/00000000000000000001.letters",
+            b"FERRULDL\x09\0\0\0",
+            "format 9 of dead letters; this one reads up to 2",
+        ),
     ] {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("dead-letters");

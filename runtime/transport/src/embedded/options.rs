@@ -70,7 +70,7 @@ pub enum OpenError {
     InUse(String),
     /// A later version of Ferrule wrote it.
     #[error(
-        "{place} has format {found} of the log, and this version of Ferrule knows formats up to {known}; use the version that wrote it, or a later one"
+        "{place} was written by a newer release (format {found} of the log; this one reads up to {known}); use that release, or an empty data folder"
     )]
     Newer {
         /// The file.

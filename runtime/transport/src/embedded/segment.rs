@@ -12,7 +12,8 @@ use super::wire::{Wire, put_u32, put_u64};
 /// Bytes before the first frame.
 pub(super) const START: u64 = 40;
 
-/// The format that this version writes, and the latest that it reads.
+/// The format that this version writes, and the latest that it reads. A segment is never rewritten for a newer format: each names its
+/// own, and is read by it.
 pub(super) const FORMAT: u32 = 1;
 
 const MAGIC: &[u8; 8] = b"FERRULEJ";
@@ -90,7 +91,7 @@ pub(super) fn read_header(disk: &dyn Disk, number: u64, bytes: &[u8]) -> Result<
         (Some(format), ..) if format > FORMAT => {
             Err(OpenError::Newer { place: disk.place(&name(number)), found: format, known: FORMAT })
         }
-        (Some(_), Some(found), Some(ends), Some(preamble)) if magic && found == number => {
+        (Some(1..=FORMAT), Some(found), Some(ends), Some(preamble)) if magic && found == number => {
             Ok(Start { before_ends: (ends != u64::MAX).then_some(ends), preamble, damaged: false })
         }
         _ => Err(OpenError::Foreign(disk.place(&name(number)))),
