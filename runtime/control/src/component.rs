@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use ferrule_model::component::{Description, Direction};
 use ferrule_model::connector::{ComponentSource, ComponentSpec, Values};
-use ferrule_model::{Code, Kind, Object, version};
+use ferrule_model::{Code, Kind, Object, lookup, version};
 use serde_json::Value;
 
 use crate::finding::Problem;
 use crate::snapshot::{Snapshot, spec};
 use crate::wanted::Chosen;
 
-/// What was chosen before where a document leaves the choice open: text of the choice to digest. It stays as long as that
-/// component is registered, so that registering a newer one changes nothing that runs; `register --replace` does.
+/// What was chosen before where a document leaves the choice open: text of the choice to digest or id. It stays as long as that is
+/// registered, so that registering a newer one changes nothing that runs; `register --replace` moves all users to another version.
 pub(crate) type Pins = BTreeMap<String, String>;
 
 /// The member of `status.details` that keeps the pins.
@@ -117,7 +117,11 @@ fn registered<'a>(
     let open = wish.component.unwrap_or(wish.name).to_owned();
     let pinned =
         || pins.get(&open).and_then(|digest| found.iter().position(|(_, component)| component.digest == *digest));
-    let chosen = preferred.or_else(pinned).or_else(|| found.len().checked_sub(1));
+    let moved = || {
+        let marked = found.iter().enumerate().filter(|(_, (object, _))| lookup::moved(object) > 0);
+        marked.max_by_key(|(_, (object, _))| lookup::moved(object)).map(|(index, _)| index)
+    };
+    let chosen = preferred.or_else(moved).or_else(pinned).or_else(|| found.len().checked_sub(1));
     let Some(chosen) = chosen else {
         return Err(missing(wish, &format!("no component called {name} is registered")));
     };

@@ -19,6 +19,7 @@ mod runner;
 mod service;
 mod site;
 mod snapshot;
+mod version;
 mod wanted;
 
 pub use finding::{Finding, Problem, Report};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferrule_model::{Kind, Object, Status, Uid};
+use ferrule_model::{Kind, Object, Status, Uid, lookup};
 use ferrule_store::{Event, Listing, Selector, Store, StoreError, Version, Watch, WatchError};
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
@@ -244,6 +244,7 @@ async fn write_one(
 fn wants_the_same(a: &Object, b: &Object) -> bool {
     a.spec == b.spec
         && a.metadata.generation == b.metadata.generation
+        && lookup::moved(a) == lookup::moved(b)
         && a.metadata.name == b.metadata.name
         && a.metadata.namespace == b.metadata.namespace
         && a.metadata.deletion_timestamp == b.metadata.deletion_timestamp

@@ -1,5 +1,6 @@
 //! Finding the object that a reference means.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::{Kind, Object, Ref, Uid, connector::ComponentSource, version};
@@ -82,13 +83,29 @@ impl Resolution {
     }
 }
 
+/// The annotation of a version that the users of its name were moved to, whether it is the latest or not: the number of the move, the
+/// highest being the last.
+pub const MOVED: &str = "ferrule.dev/moved";
+
+/// The number of the last move to this version; 0 if there was none.
+pub fn moved(object: &Object) -> u64 {
+    object.metadata.annotations.get(MOVED).and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// The greatest of several versions is the one that a reference without a version means: the one that was moved to last, else the
+/// latest.
+pub fn by_preference(a: &Object, b: &Object) -> Ordering {
+    let version = |object: &Object| object.version().unwrap_or_default().to_owned();
+    moved(a).cmp(&moved(b)).then_with(|| version::compare(&version(a), &version(b)))
+}
+
 /// Finds what a reference means to the object that makes it: of the candidates in its project the only one, and of several
-/// versions the latest.
+/// versions the one that its users were moved to last, else the latest.
 pub fn resolve(lookup: &dyn Lookup, kind: Kind, reference: &Ref, asker: Option<&Object>) -> Resolution {
     let project = asker.map(|asker| project_of(lookup, asker).unwrap_or_default());
     let mut objects = candidates(lookup, kind, reference, project.as_deref());
     if kind.is_versioned() && objects.len() > 1 {
-        objects.sort_by(|a, b| version::compare(a.version().unwrap_or_default(), b.version().unwrap_or_default()));
+        objects.sort_by(|a, b| by_preference(a, b));
         objects = objects.split_off(objects.len() - 1);
     }
     Resolution::of(objects)
@@ -248,6 +265,14 @@ mod tests {
         assert_eq!(uid(Kind::Class, "mqtt", None), "c2");
         assert_eq!(uid(Kind::Class, "mqtt@0.9.0", None), "c1");
         assert_eq!(uid(Kind::Class, "mqtt@1", None), "missing");
+        let mut back = objects.clone();
+        for (index, number) in [(2, "10"), (3, "9")] {
+            let mut object = Object::clone(&back[index]);
+            object.metadata.annotations.insert(MOVED.to_owned(), number.to_owned());
+            back[index] = Arc::new(object);
+        }
+        let found = resolve(&back, Kind::Class, &Ref::name("mqtt"), None).found().unwrap();
+        assert_eq!(found.uid().as_str(), "c1", "moved back to");
         assert_eq!(uid(Kind::Stream, "in", None), "2 objects");
         assert_eq!(uid(Kind::Stream, "in", Some(&objects[8])), "s2");
         assert_eq!(uid(Kind::Stream, "one/in", Some(&objects[8])), "s2");

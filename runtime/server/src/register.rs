@@ -9,6 +9,7 @@ use ferrule_host::{Component, World as Sort};
 use ferrule_model::capability::Allowance;
 use ferrule_model::component::{Description, Direction};
 use ferrule_model::connector::{ClassSpec, ClassType, ComponentSpec, FunctionSpec, GrantSpec, StreamDirection};
+use ferrule_model::lookup::{Lookup as _, MOVED, moved};
 use ferrule_model::object::SpecError;
 use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Uid};
 use ferrule_store::Principal;
@@ -54,6 +55,8 @@ pub(crate) async fn register_as(
         Some(name) => attached(&world, &component, name, registration.replace)?,
         None => described(&world, &component, &registration, origin)?,
     };
+    // With --for it is a component that changes, and not a version that is chosen.
+    let (moves, name) = (registration.replace && registration.for_class.is_none(), served.name().to_owned());
     let grant = registration.grant.then(|| grant_of(&component, &served)).transpose()?.flatten();
     objects.push(served);
     objects.extend(grant);
@@ -65,9 +68,12 @@ pub(crate) async fn register_as(
             false => world.object(object.kind, object.uid()).cloned(),
         };
         merge(&mut object, before.as_deref());
+        if moves && object.kind.is_versioned() && object.name() == name {
+            move_users(&world, &mut object);
+        }
         let action = match &before {
             None => Action::Created,
-            Some(before) if before.spec == object.spec => Action::Unchanged,
+            Some(before) if before.spec == object.spec && moved(before) == moved(&object) => Action::Unchanged,
             Some(_) => Action::Configured,
         };
         planned.push(Planned { object: Arc::new(object), before, document: registration.file.clone(), action });
@@ -95,6 +101,17 @@ pub(crate) async fn register_as(
     drop(one);
     inner.reconciled().await;
     Ok(Registered { component: component_facts, objects, warnings })
+}
+
+/// Makes this version the one that references without a version mean, whichever is the latest.
+fn move_users(world: &World, object: &mut Object) {
+    let named = world.named(object.kind, object.name());
+    let others = named.iter().filter(|other| other.uid() != object.uid());
+    if let Some(last) = others.map(|other| moved(other)).max()
+        && moved(object) <= last
+    {
+        object.metadata.annotations.insert(MOVED.to_owned(), (last + 1).to_string());
+    }
 }
 
 fn internal(error: &SpecError) -> Error {

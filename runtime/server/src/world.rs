@@ -188,10 +188,11 @@ impl World {
 
     /// Whether a reference in `user` means `object`, alone or among others.
     fn means(&self, reference: &Ref, user: &Object, object: &Object) -> bool {
-        // An instance stays with the version of its class that it was first resolved to.
-        let pinned = user.status.details.get("class").and_then(|uid| uid.as_str());
-        if object.kind == Kind::Class && pinned == Some(object.uid().as_str()) {
-            return true;
+        // Of several versions it stays with the one that it was first resolved to.
+        let choice = format!("{} {reference}", object.kind.nouns()[0]);
+        let pin = user.status.details.get("pins").and_then(|pins| pins.get(&choice)?.as_str());
+        if let Some(uid) = pin.filter(|uid| self.object(object.kind, &Uid::from(*uid)).is_some()) {
+            return object.uid().as_str() == uid;
         }
         match lookup::resolve(self, object.kind, reference, Some(user)) {
             Resolution::Found(found) => found.uid() == object.uid(),

@@ -1,7 +1,7 @@
 //! Faults of an HTTP server that records are posted to, and of the network before it: nothing is lost, order holds per key, and the far
 //! side tells by the record's id what comes twice.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use ferrule_suites::{Ferrule, Proxy, until};
 use std::collections::BTreeMap;

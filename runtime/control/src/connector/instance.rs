@@ -1,7 +1,7 @@
 //! An instance: its class, and its parameters.
 
 use ferrule_model::connector::{InstanceSpec, StreamDirection, Values};
-use ferrule_model::{Kind, Object, Ref, version};
+use ferrule_model::{Kind, Object, Ref};
 use serde_json::Value;
 
 use super::class::Class;
@@ -11,6 +11,7 @@ use crate::component::{Pins, pins_of};
 use crate::finding::Problem;
 use crate::site::Site;
 use crate::snapshot::{Snapshot, spec};
+use crate::version;
 use crate::wanted::Chosen;
 
 /// An instance as its streams see it.
@@ -35,7 +36,7 @@ impl<'a> Instance<'a> {
             snapshot.find(Kind::Project, project, "")?;
         }
         let mut pins = pins_of(object);
-        let class = Class::read(class_of(snapshot, &spec.class, &mut pins)?, site)?;
+        let class = Class::read(version::find(snapshot, Kind::Class, &spec.class, "", &mut pins)?, site)?;
         let config = configs.of(object.uid());
         Ok(Self { object, spec, class, config, pins })
     }
@@ -63,26 +64,4 @@ impl<'a> Instance<'a> {
     pub(crate) fn static_value(&self) -> Value {
         Value::Object(self.spec.static_parameters.clone())
     }
-}
-
-/// The class of an instance. Where several versions fit, the one it was first resolved to, else the latest.
-fn class_of<'a>(snapshot: &'a Snapshot, reference: &Ref, pins: &mut Pins) -> Result<&'a Object, Problem> {
-    let mut found = snapshot.candidates(Kind::Class, reference, "");
-    if found.len() < 2 {
-        return snapshot.find(Kind::Class, reference, "").map(|class| &**class);
-    }
-    let choice = format!("class {reference}");
-    let version = |object: &Object| object.version().unwrap_or_default().to_owned();
-    found.sort_by(|a, b| version::compare(&version(a), &version(b)));
-    if found.windows(2).any(|pair| version::same(&version(pair[0]), &version(pair[1]))) {
-        // Two of one version: nothing tells them apart.
-        return snapshot.find(Kind::Class, reference, "").map(|class| &**class);
-    }
-    let pinned = pins.get(&choice).and_then(|uid| found.iter().find(|class| class.uid().as_str() == uid));
-    let class = match pinned.or(found.last()) {
-        Some(class) => *class,
-        None => return snapshot.find(Kind::Class, reference, "").map(|class| &**class),
-    };
-    pins.insert(choice, class.uid().to_string());
-    Ok(class)
 }

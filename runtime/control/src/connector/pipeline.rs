@@ -14,6 +14,7 @@ use crate::finding::{Finding, Problem};
 use crate::revision::revision;
 use crate::site::Site;
 use crate::snapshot::{Snapshot, spec};
+use crate::version;
 use crate::wanted::{WantedPipeline, WantedStep, WantedStream};
 
 /// The streams, each with what became of it.
@@ -179,7 +180,8 @@ fn step(
     let at = |problem: Problem| Problem { message: format!("functions[{index}]: {}", problem.message), ..problem };
     let function = match &read.function {
         Some(reference) => {
-            Some(Function::read(snapshot.find(Kind::Function, reference, project).map_err(at)?).map_err(at)?)
+            let object = version::find(snapshot, Kind::Function, reference, project, pins).map_err(at)?;
+            Some(Function::read(object).map_err(at)?)
         }
         None => None,
     };
