@@ -11,6 +11,7 @@ pub mod encode;
 pub mod intake;
 pub mod link;
 pub mod outflow;
+pub mod pace;
 pub mod packet;
 pub mod parameters;
 pub mod sink;

@@ -98,7 +98,7 @@ impl Link {
             match self.step(traffic, wait) {
                 Ok(true) => {}
                 Ok(false) if wait.is_woken() => return Err(Error::unavailable("interrupted while connecting")),
-                Ok(false) => self.pause(traffic, wait),
+                Ok(false) => self.pause(traffic, wait, true),
                 Err(Trouble::Fault(fault)) => {
                     return Err(match fault {
                         Fault::Broken(why) => Error::unavailable(format!("{}: {why}", self.address())),
@@ -116,6 +116,26 @@ impl Link {
     /// Services the connection until `done`, until the wait is over or until the host wants the call back; a broken connection
     /// is made again. Errors are those that no other attempt would mend.
     pub fn run<T: Traffic>(&mut self, traffic: &mut T, wait: &Wait, done: impl Fn(&T) -> bool) -> Result<Ended, Error> {
+        self.serve(traffic, wait, true, done)
+    }
+
+    /// The same, but what comes does not end the pauses: it is left to gather until the wait is over, and then taken together.
+    pub fn gather<T: Traffic>(
+        &mut self,
+        traffic: &mut T,
+        wait: &Wait,
+        done: impl Fn(&T) -> bool,
+    ) -> Result<Ended, Error> {
+        self.serve(traffic, wait, false, done)
+    }
+
+    fn serve<T: Traffic>(
+        &mut self,
+        traffic: &mut T,
+        wait: &Wait,
+        listening: bool,
+        done: impl Fn(&T) -> bool,
+    ) -> Result<Ended, Error> {
         loop {
             let progress = match self.step(traffic, wait) {
                 Ok(progress) => progress,
@@ -143,7 +163,7 @@ impl Link {
                 return Ok(Ended::Elapsed);
             }
             if !progress {
-                self.pause(traffic, wait);
+                self.pause(traffic, wait, listening);
             }
         }
     }
@@ -228,8 +248,8 @@ impl Link {
         while matches!(self.write(), Ok(true)) {}
     }
 
-    /// Waits for the socket, for what is due, for the end of `wait` or for the host.
-    fn pause(&self, traffic: &impl Traffic, wait: &Wait) {
+    /// Waits for the socket, for what is due, for the end of `wait` or for the host. `listening`: also for what comes.
+    fn pause(&self, traffic: &impl Traffic, wait: &Wait, listening: bool) {
         let now = self.now();
         let Some(stream) = &self.stream else {
             wait.and_at_most(Duration::from_millis(self.next_attempt.saturating_sub(now))).sleep();
@@ -240,7 +260,7 @@ impl Link {
             None => wait.clone(),
         };
         let mut pollables = Vec::with_capacity(2);
-        if !traffic.is_full() {
+        if listening && !traffic.is_full() {
             pollables.push(stream.readable());
         }
         if stream.queued() > 0 || !self.connection.unwritten().is_empty() {

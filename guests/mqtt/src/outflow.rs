@@ -100,6 +100,11 @@ impl Outflow {
         self.pending_bytes
     }
 
+    /// How many messages the broker has to answer.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
     /// How many records are without an outcome.
     pub fn open(&self) -> usize {
         self.pending.len() + self.in_flight.len() + self.unwritten.len()

@@ -1,6 +1,6 @@
 //! The sink: records become messages to the broker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ferrule_sdk::prelude::*;
 use mqtt_protocol_core::mqtt::packet::{ContentType, CorrelationData, Property, ResponseTopic, UserProperty};
@@ -8,6 +8,7 @@ use mqtt_protocol_core::mqtt::packet::{ContentType, CorrelationData, Property, R
 use crate::connection::{Connection, Fault};
 use crate::link::{Clean, Link, Traffic};
 use crate::outflow::{self, Outcome, Outflow, Outgoing};
+use crate::pace::{NAP, Pace};
 use crate::packet::{self, Incoming, Version};
 use crate::parameters::{Parameters, Unused};
 use crate::problems;
@@ -27,6 +28,7 @@ pub struct MqttSink {
     flow: Flow,
     topic: Template,
     version: Version,
+    pace: Pace,
 }
 
 /// An outflow that is ready once the broker accepted the connection.
@@ -64,6 +66,7 @@ impl Sink for MqttSink {
             flow: Flow { outflow, up: false },
             topic: template,
             version,
+            pace: Pace::default(),
         };
         sink.link.open(&mut sink.flow, &session.wait())?;
         Ok(sink)
@@ -98,7 +101,14 @@ impl Sink for MqttSink {
     }
 
     fn idle(&mut self, wait: &Wait, outcomes: &mut Outcomes) -> Result<(), Error> {
-        let ended = self.link.run(&mut self.flow, wait, |flow| flow.outflow.has_outcomes());
+        let answered = |flow: &Flow| flow.outflow.has_outcomes();
+        let mut ended = Ok(Ended::Elapsed);
+        if self.pace.is_worth_a_nap(self.flow.outflow.in_flight()) {
+            ended = self.link.gather(&mut self.flow, &wait.and_at_most(NAP), |_| false);
+        }
+        if ended == Ok(Ended::Elapsed) && !answered(&self.flow) {
+            ended = self.link.run(&mut self.flow, wait, answered);
+        }
         self.tell(outcomes);
         ended.map(|_| ())
     }
@@ -111,7 +121,9 @@ impl Sink for MqttSink {
 
 impl MqttSink {
     fn tell(&mut self, outcomes: &mut Outcomes) {
-        for outcome in self.flow.outflow.take_outcomes() {
+        let answers = self.flow.outflow.take_outcomes();
+        self.pace.answered(Instant::now(), answers.len());
+        for outcome in answers {
             match outcome {
                 Outcome::Delivered(token) => outcomes.delivered(token),
                 Outcome::Retry(token, reason) => outcomes.retry(token, None, reason),

@@ -69,18 +69,25 @@ impl Source for MqttSource {
 
     fn next(&mut self, pull: &mut Pull) -> Result<(), Error> {
         loop {
-            let ended = self.link.run(&mut self.intake, &pull.wait(), Intake::has_messages)?;
+            let ended = if pull.is_empty() {
+                self.link.run(&mut self.intake, &pull.wait(), Intake::has_messages)?
+            } else {
+                // A broker sends message by message: to wake up for each of them would be dearer than taking it.
+                self.link.gather(&mut self.intake, &pull.wait(), Intake::has_messages)?
+            };
             while !pull.is_full() {
                 let Some(message) = self.intake.peek() else { break };
                 if !pull.is_empty() && self.headers.record_size(message) > pull.room_bytes() {
                     return Ok(());
                 }
                 let Some((token, message)) = self.intake.take() else { break };
-                let record = Record::new(message.payload())
-                    .with_key(message.topic())
-                    .with_headers(self.headers.of(&message).clone())
-                    .with_token(token);
-                pull.push(&record);
+                pull.push_row(&Row {
+                    payload: message.payload(),
+                    key: message.topic().as_bytes(),
+                    headers: self.headers.of(&message).view(),
+                    token: Some(token),
+                    ..Row::default()
+                });
             }
             if !pull.is_empty()
                 && let Some(position) = self.position.take()

@@ -1,15 +1,18 @@
 //! Connections, and connections being made. At most one chunk is read ahead of the guest, and only when it asks for readiness.
+//!
+//! A socket is watched for events only while somebody waits for it: else each segment that comes would wake the process, also
+//! while a guest lets them gather.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::cell::RefCell;
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
+use bytes::{Buf as _, Bytes};
 use ferrule_model::capability::AbilityKind;
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
 use wasmtime_wasi::p2::{
@@ -25,18 +28,23 @@ const CHUNK: usize = 64 << 10;
 /// nothing keeps the socket.
 const LINGER: Duration = Duration::from_secs(5);
 
+thread_local! {
+    /// What is read goes through here, so that a few bytes take no buffer of a whole chunk.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; CHUNK].into_boxed_slice());
+}
+
 /// An open connection. Its two directions are taken once each.
 pub struct Connection {
-    input: Option<OwnedReadHalf>,
-    output: Option<OwnedWriteHalf>,
+    input: Option<Arc<TcpStream>>,
+    output: Option<Sending>,
     peer: SocketAddr,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
+    pub(super) fn new(stream: tokio::net::TcpStream) -> io::Result<Self> {
+        let stream = Arc::new(stream.into_std()?);
         let peer = stream.peer_addr().unwrap_or_else(|_| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        let (input, output) = stream.into_split();
-        Self { input: Some(input), output: Some(output), peer }
+        Ok(Self { input: Some(stream.clone()), output: Some(Sending(stream)), peer })
     }
 
     pub(crate) fn take_input(&mut self) -> wasmtime::Result<DynInputStream> {
@@ -54,6 +62,41 @@ impl Connection {
     }
 }
 
+/// Watches a socket for events until it is dropped.
+#[expect(
+    deprecated,
+    reason = "what takes its place is `unsafe` and asks that the descriptor stays the same, as this one's does"
+)]
+fn watch(socket: Arc<TcpStream>, interest: Interest) -> io::Result<AsyncFd<Arc<TcpStream>>> {
+    AsyncFd::with_interest(socket, interest)
+}
+
+/// The direction to the peer, which is told the end when this is dropped.
+struct Sending(Arc<TcpStream>);
+
+impl Sending {
+    /// Writes all of it, and waits where it must.
+    async fn write_all(&self, mut bytes: Bytes) -> io::Result<()> {
+        // One descriptor is watched once only, and the other direction may be waited for at the same time.
+        let socket = watch(Arc::new(self.0.try_clone()?), Interest::WRITABLE)?;
+        while !bytes.is_empty() {
+            let written = socket.async_io(Interest::WRITABLE, |socket| (&**socket).write(&bytes)).await?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            bytes.advance(written);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        // A connection that is broken needs no end.
+        let _ = self.0.shutdown(Shutdown::Write);
+    }
+}
+
 /// A connection being made in the background; given up when it is dropped.
 pub struct Connecting {
     task: AbortHandle,
@@ -68,7 +111,11 @@ impl Connecting {
         let gate = gate.clone();
         let task = tokio::spawn(async move {
             // Nobody to answer means that the guest gave up.
-            let _ = answer.send(gate.dial(&destination).await.map(Connection::new));
+            let connection = gate.dial(&destination).await.and_then(|stream| {
+                let broken = |error| Failure::Unreachable(format!("the connection cannot be used: {error}"));
+                Connection::new(stream).map_err(broken)
+            });
+            let _ = answer.send(connection);
         });
         Ok(Self { task: task.abort_handle(), waiting, answer: None })
     }
@@ -98,7 +145,7 @@ impl Drop for Connecting {
 /// Bytes from the peer. It is ready only when there are bytes or the end: readiness of the socket alone may be stale, and a
 /// guest woken by it would return from its call with nothing.
 struct Input {
-    half: Option<OwnedReadHalf>,
+    half: Option<Arc<TcpStream>>,
     /// What was found when readiness was asked for, not yet read by the guest.
     ahead: Bytes,
     error: Option<io::Error>,
@@ -108,19 +155,36 @@ impl Input {
     /// Takes what the socket has, at most `size` bytes; nothing when it has nothing now.
     fn take(&mut self, size: usize) -> Bytes {
         let Some(half) = &self.half else { return Bytes::new() };
-        let mut bytes = BytesMut::with_capacity(size);
-        let answer = half.try_read_buf(&mut (&mut bytes).limit(size));
+        let answer = SCRATCH.with_borrow_mut(|scratch| {
+            let size = size.min(scratch.len());
+            let read = (&**half).read(&mut scratch[..size])?;
+            Ok(Bytes::copy_from_slice(&scratch[..read]))
+        });
         match answer {
-            Ok(0) => self.half = None,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(bytes) => {
+                if bytes.is_empty() {
+                    self.half = None;
+                }
+                bytes
+            }
             Err(error) => {
-                self.half = None;
-                self.error = Some(error);
+                if !is_transient(&error) {
+                    self.fail(error);
+                }
+                Bytes::new()
             }
         }
-        bytes.freeze()
     }
+
+    fn fail(&mut self, error: io::Error) {
+        self.half = None;
+        self.error = Some(error);
+    }
+}
+
+/// Whether it is no fault of the connection.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 impl InputStream for Input {
@@ -145,12 +209,14 @@ impl InputStream for Input {
 #[async_trait::async_trait]
 impl Pollable for Input {
     async fn ready(&mut self) {
-        while self.ahead.is_empty()
-            && let Some(half) = &self.half
-        {
-            // An error of the socket shows at the read.
-            let _ = half.readable().await;
+        while self.ahead.is_empty() {
             self.ahead = self.take(CHUNK);
+            let Some(half) = self.half.clone().filter(|_| self.ahead.is_empty()) else { return };
+            match watch(half, Interest::READABLE) {
+                // An error of the socket shows at the read.
+                Ok(socket) => drop(socket.readable().await),
+                Err(error) => self.fail(error),
+            }
         }
     }
 }
@@ -162,8 +228,8 @@ struct Output {
 }
 
 enum State {
-    Idle(OwnedWriteHalf),
-    Writing(JoinHandle<io::Result<OwnedWriteHalf>>),
+    Idle(Sending),
+    Writing(JoinHandle<io::Result<Sending>>),
     Closed(Option<io::Error>),
 }
 
@@ -209,9 +275,9 @@ impl OutputStream for Output {
         let State::Idle(half) = &self.state else {
             return Err(StreamError::trap("bytes were written while `check-write` allowed none"));
         };
-        match half.try_write(&bytes) {
+        match (&*half.0).write(&bytes) {
             Ok(written) => bytes.advance(written),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if is_transient(&error) => {}
             Err(error) => {
                 self.state = State::Closed(None);
                 return Err(Self::closed(Some(error)));
@@ -220,9 +286,9 @@ impl OutputStream for Output {
         if bytes.is_empty() {
             return Ok(());
         }
-        if let State::Idle(mut half) = std::mem::replace(&mut self.state, State::Closed(None)) {
+        if let State::Idle(half) = std::mem::replace(&mut self.state, State::Closed(None)) {
             self.state = State::Writing(tokio::spawn(async move {
-                half.write_all(&bytes).await?;
+                half.write_all(bytes).await?;
                 Ok(half)
             }));
         }
@@ -272,5 +338,62 @@ impl Drop for Output {
             }
             Err(_) => abort.abort(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    async fn pair() -> (Connection, tokio::net::TcpStream) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (here, there) =
+            tokio::join!(tokio::net::TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
+        (Connection::new(here.unwrap()).unwrap(), there.unwrap().0)
+    }
+
+    fn halves(connection: &mut Connection) -> (Input, Output) {
+        let half = connection.input.take();
+        let output = Output { state: State::Idle(connection.output.take().unwrap()), permit: 0 };
+        (Input { half, ahead: Bytes::new(), error: None }, output)
+    }
+
+    #[tokio::test]
+    async fn a_socket_is_watched_only_while_somebody_waits() {
+        let (mut connection, mut peer) = pair().await;
+        let (mut input, _output) = halves(&mut connection);
+        for word in ["one", "two"] {
+            // A descriptor is watched once only: this works because nobody else does.
+            let socket = input.half.clone().unwrap();
+            watch(socket, Interest::READABLE).unwrap();
+            assert!(input.read(10).unwrap().is_empty());
+            let (_, sent) = tokio::join!(input.ready(), peer.write_all(word.as_bytes()));
+            sent.unwrap();
+            assert_eq!(input.read(10).unwrap(), word);
+        }
+        drop(peer);
+        input.ready().await;
+        assert!(matches!(input.read(10), Err(StreamError::Closed)));
+    }
+
+    #[tokio::test]
+    async fn both_directions_are_waited_for_at_once_and_the_end_is_told() {
+        let (mut connection, mut peer) = pair().await;
+        let (mut input, mut output) = halves(&mut connection);
+        let mut written = 0;
+        while let room @ 1.. = output.check_write().unwrap() {
+            output.write(Bytes::from(vec![b'x'; room])).unwrap();
+            written += room;
+        }
+        peer.write_all(b"still heard").await.unwrap();
+        input.ready().await;
+        assert_eq!(input.read(100).unwrap(), "still heard");
+        let mut got = vec![0; written];
+        let (_, read) = tokio::join!(output.ready(), peer.read_exact(&mut got));
+        read.unwrap();
+        assert!(got.iter().all(|byte| *byte == b'x') && output.check_write().unwrap() > 0);
+        drop(output);
+        assert_eq!(peer.read(&mut got).await.unwrap(), 0);
     }
 }

@@ -48,13 +48,12 @@ impl Listener {
                 Poll::Pending => return None,
             },
         };
-        Some(match accepted {
-            Ok(stream) => {
-                let _ = stream.set_nodelay(true);
-                Ok(Connection::new(stream))
-            }
-            Err(error) => Err(Failure::Unreachable(format!("a connection to {} failed: {error}", self.local))),
-        })
+        let connection = accepted.and_then(|stream| {
+            let _ = stream.set_nodelay(true);
+            Connection::new(stream)
+        });
+        let failed = |error| Failure::Unreachable(format!("a connection to {} failed: {error}", self.local));
+        Some(connection.map_err(failed))
     }
 }
 
