@@ -26,13 +26,13 @@ const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
     /// Instances of the dense engine that can live at once. Every slot costs two memory mappings from the start and a
-    /// running stream six, and Linux allows a process 65,530.
+    /// running stream six, and Linux allows a process 65,530: so 10,000 is about the most.
     pub instances: u32,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { instances: 1_000 }
+        Self { instances: 4_000 }
     }
 }
 

@@ -4,6 +4,7 @@ mod config;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -62,6 +63,9 @@ struct Settings {
     /// less [default: 64MiB].
     #[arg(long, value_name = "SIZE")]
     log_segment: Option<Size>,
+    /// How many WebAssembly guests may live at once: each open stream is one, and each lane of a function [default: 4000].
+    #[arg(long, value_name = "COUNT")]
+    instances: Option<NonZeroU32>,
     /// What to log, such as debug, or ferrule_flow=debug,info.
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
@@ -103,6 +107,7 @@ impl Settings {
             stop_deadline: self.stop_deadline.or(below.stop_deadline),
             dead_letters: self.dead_letters.or(below.dead_letters),
             log_segment: self.log_segment.or(below.log_segment),
+            instances: self.instances.or(below.instances),
             log: self.log.or(below.log),
             log_json: self.log_json || below.log_json,
         }
@@ -131,6 +136,9 @@ impl Serve {
         options.stop_deadline = settings.stop_deadline.map_or(STOP_DEADLINE, Duration::from_secs);
         options.dead_letters = settings.dead_letters.map_or(DEAD_LETTERS, |size| size.0);
         options.log_segment = settings.log_segment.map_or(LOG_SEGMENT, |size| size.0);
+        if let Some(instances) = settings.instances {
+            options.engine.instances = instances.get();
+        }
         let socket = options.socket.clone();
         let server = Server::start(options).await.map_err(not_started)?;
         if let Some(socket) = socket {
@@ -186,6 +194,7 @@ mod tests {
     #[test]
     fn the_defaults_are_those_that_the_help_names() {
         assert_eq!(METRICS_ADDRESS.to_string(), "127.0.0.1:9464");
+        assert_eq!(Options::new("").engine.instances, 4_000);
         assert_eq!((STOP_DEADLINE, Size(DEAD_LETTERS).to_string()), (Duration::from_secs(10), "1GiB".to_owned()));
     }
 }

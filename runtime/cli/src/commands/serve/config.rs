@@ -14,7 +14,7 @@ use crate::exit::{Exit, Failure};
 /// A file that is longer is none of ours.
 const LONGEST: u64 = 1 << 20;
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "data",
     "socket",
     "listen",
@@ -25,6 +25,7 @@ const NAMES: [&str; 12] = [
     "stop-deadline",
     "dead-letters",
     "log-segment",
+    "instances",
     "log",
     "log-json",
 ];
@@ -82,6 +83,7 @@ fn parse(text: &str, folder: &Path) -> Result<Settings, String> {
         stop_deadline: take("stop-deadline").parsed("a number of seconds")?,
         dead_letters: take("dead-letters").parsed("a size such as 512MiB")?,
         log_segment: take("log-segment").parsed("a size such as 64MiB")?,
+        instances: take("instances").parsed("a number from 1 on")?,
         log: take("log").text()?,
         log_json: take("log-json").flag()?,
     };
@@ -162,12 +164,12 @@ mod tests {
         let flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
         assert_eq!(flags, NAMES);
         let text = "data: here\nlisten: 127.0.0.1:7\nmetrics: '[::1]:8'\ncomponents: [a, /b]\ntransport: nats://u:secret@h\n\
-                    stop-deadline: 3\ndead-letters: 2MiB\nlog-segment: 3MiB\nlog: debug\nlog-json: true\nsocket:\n";
+                    stop-deadline: 3\ndead-letters: 2MiB\nlog-segment: 3MiB\ninstances: 9\nlog: debug\nlog-json: true\nsocket:\n";
         let read = parse(text, Path::new("/etc/f")).unwrap();
         assert_eq!((read.data, read.socket), (Some("/etc/f/here".into()), None));
         assert_eq!((read.listen, read.metrics), ("127.0.0.1:7".parse().ok(), "[::1]:8".parse().ok()));
         assert_eq!(read.components, [PathBuf::from("/etc/f/a"), PathBuf::from("/b")]);
-        assert_eq!(read.log_segment.map(|size| size.0), Some(3 << 20));
+        assert_eq!((read.log_segment.map(|size| size.0), read.instances.map(u32::from)), (Some(3 << 20), Some(9)));
         assert_eq!((read.stop_deadline, read.dead_letters.map(|size| size.0)), (Some(3), Some(2 << 20)));
         assert_eq!(
             (read.transport.as_ref().map(|place| place.0.as_str()), read.log_json),
@@ -185,6 +187,7 @@ mod tests {
             ("listen: nowhere", "listen: expected an address"),
             ("stop-deadline: soon", "stop-deadline: expected a number of seconds"),
             ("dead-letters: [1]", "dead-letters: expected a size"),
+            ("instances: 0", "instances: expected a number from 1 on"),
             ("no-metrics: 'no'", "no-metrics: expected true or false"),
             ("components: {a: b}", "components: expected a list of paths"),
             ("transport: {nats: secret}", "transport: expected a text"),
