@@ -3,15 +3,18 @@
 
 mod broker;
 mod far_end;
+mod options;
 mod platform;
 mod readings;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use far_end::FarEnd;
+use options::{Asked, Options};
 use platform::Platform;
 use rumqttc::{Client, Event, MqttOptions, Outgoing, Packet, QoS};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -20,16 +23,28 @@ use std::time::{Duration, Instant};
 /// How often everything is measured.
 const INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the command line says.
-struct Options {
-    /// How long to publish.
-    duration: Duration,
-    /// Go on until somebody ends the program.
-    keep: bool,
+fn main() -> ExitCode {
+    let options = match options::read(std::env::args().skip(1)) {
+        Ok(Asked::Demo(options)) => options,
+        Ok(Asked::Help) => {
+            print!("{}", options::USAGE);
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprint!("error: {error}\n\n{}", options::USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match show(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn main() -> Result<()> {
-    let options = options()?;
+fn show(options: &Options) -> Result<()> {
     let data = tempfile::tempdir()?;
     let broker = broker::start()?;
     let (forbidden, intrusions) = forbidden_listener()?;
@@ -43,7 +58,7 @@ fn main() -> Result<()> {
     platform.wait_for("stream", "machine-readings-source", "open", ready)?;
     platform.wait_for("stream", "machine-readings-sink", "open", ready)?;
 
-    let published = publish(&options, broker, &far_end, &mut platform)?;
+    let published = publish(options, broker, &far_end, &mut platform)?;
     far_end.wait_for(published, Duration::from_secs(20)).context("not everything arrived at the far end")?;
     let (delivered, duplicates, _) = far_end.counts();
 
@@ -63,24 +78,6 @@ fn main() -> Result<()> {
     ensure!(intrusions == 0, "the forbidden address was reached");
     ensure!(status.success(), "ferrule serve ended with {status}");
     Ok(())
-}
-
-fn options() -> Result<Options> {
-    let mut options = Options { duration: Duration::from_secs(15), keep: false };
-    let mut words = std::env::args().skip(1);
-    while let Some(word) = words.next() {
-        match word.as_str() {
-            "--keep" => options.keep = true,
-            "--seconds" => {
-                let seconds = words.next().context("--seconds takes a number")?;
-                options.duration = Duration::from_secs(
-                    seconds.parse().with_context(|| format!("--seconds takes a number, not {seconds:?}"))?,
-                );
-            }
-            other => bail!("there is no option {other:?}; there are --keep and --seconds N"),
-        }
-    }
-    Ok(options)
 }
 
 /// Publishes measurements, with QoS 1, and shows once a second what comes out. Returns how many the broker acknowledged.
