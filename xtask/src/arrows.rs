@@ -1,6 +1,6 @@
 //! The arrows between the crates and the house rules that a compiler does not keep; each breach names the rule and its reason.
 
-use crate::{lint, process, unused};
+use crate::{contract, lint, process, unused};
 use anyhow::{Context as _, Result, bail};
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,19 +62,44 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ("xtask", &[], "the project's commands must work before anything else compiles"),
 ];
 
+/// Who may name a dependency.
+enum Place {
+    /// These crates and no others.
+    Only(&'static [&'static str]),
+    /// All crates but these.
+    NotIn(&'static [&'static str]),
+}
+
+impl Place {
+    fn allows(&self, package: &str) -> bool {
+        match self {
+            Place::Only(crates) => crates.contains(&package),
+            Place::NotIn(crates) => !crates.contains(&package),
+        }
+    }
+}
+
 /// Dependencies that belong to one place: by prefix, who may name them, and why.
-const PLACES: &[(&str, &[&str], &str)] = &[
-    ("wasmtime", &["ferrule-host"], "only the host names wasmtime"),
-    ("redb", &["ferrule-store"], "only a backend of the store names its engine"),
-    ("async-nats", &["ferrule-transport"], "only a backend under transport names its broker"),
-    ("tonic", &["ferrule-api", "ferrule-server"], "only the surface, and the server that wires it, name gRPC types"),
+const PLACES: &[(&str, Place, &str)] = &[
+    ("wasmtime", Place::Only(&["ferrule-host"]), "only the host names wasmtime"),
+    ("redb", Place::Only(&["ferrule-store"]), "only a backend of the store names its engine"),
+    ("async-nats", Place::Only(&["ferrule-transport"]), "only a backend under transport names its broker"),
+    (
+        "tonic",
+        Place::Only(&["ferrule-api", "ferrule-server"]),
+        "only the surface, and the server that wires it, name gRPC types",
+    ),
     (
         "axum",
-        &["ferrule-api", "ferrule-server"],
+        Place::Only(&["ferrule-api", "ferrule-server"]),
         "only the surface, and the server that wires it, name HTTP server types",
     ),
-    ("tokio", &["ferrule-!model"], "the model has no I/O and no async"),
+    ("tokio", Place::NotIn(&["ferrule-model"]), "the model has no I/O and no async"),
 ];
+
+/// What a guest depends on by path besides the SDK and crates of its own workspace, and why.
+const SHARED_WITH_GUESTS: &[(&str, &str, &str)] =
+    &[("edit", "json-field", "the benchmark compares the same code as a guest and natively")];
 
 /// Checks arrows, places, first lines, the map, and that every dependency is in use.
 pub(crate) fn check() -> Result<()> {
@@ -83,9 +108,11 @@ pub(crate) fn check() -> Result<()> {
     let breaches: Vec<String> = dependencies(&metadata)?
         .iter()
         .flat_map(|(package, dependencies)| breaches(package, dependencies))
+        .chain(breaches_of_guests()?)
+        .chain(contract::undocumented_items(&process::root())?)
         .chain(files_without_purpose(&process::root())?)
         .chain(folders_off_the_map(&process::root())?)
-        .chain(unused::dependencies(&[&lint::WORKSPACES[..], &["sdk/rust"]].concat())?)
+        .chain(unused::dependencies(&[&lint::WORKSPACES[..], &[lint::SDK]].concat())?)
         .collect();
     if breaches.is_empty() {
         return Ok(());
@@ -120,18 +147,51 @@ fn breaches(package: &str, dependencies: &[String]) -> Vec<String> {
             let allowed = if allowed.is_empty() { "none of ours".to_owned() } else { allowed.join(", ") };
             breaches.push(format!("{package} → {dependency} is not an arrow: {reason} (allowed: {allowed})"));
         }
-        for (prefix, places, reason) in PLACES {
+        for (prefix, place, reason) in PLACES {
             let family = dependency == prefix || dependency.starts_with(&format!("{prefix}-"));
-            let barred = places.iter().any(|place| {
-                place.strip_prefix("ferrule-!").is_some_and(|crate_| package == format!("ferrule-{crate_}"))
-            });
-            let elsewhere = places.iter().all(|place| !place.contains('!') && *place != package);
-            if family && (barred || elsewhere) && package.starts_with("ferrule-") && !package.ends_with("-suites") {
+            let judged = package.starts_with("ferrule-") && !package.ends_with("-suites");
+            if family && judged && !place.allows(package) {
                 breaches.push(format!("{package} names {dependency}: {reason}"));
             }
         }
     }
     breaches
+}
+
+/// The arrow guests → sdk, and none from there: what the packages of guests and the SDK depend on by path, tests included.
+fn breaches_of_guests() -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for workspace in lint::WORKSPACES[1..].iter().chain([&lint::SDK]) {
+        let folder = process::root().join(workspace);
+        let manifest = folder.join("Cargo.toml").display().to_string();
+        let arguments = ["metadata", "--format-version", "1", "--no-deps", "--offline", "--manifest-path", &manifest];
+        let metadata = process::output("cargo", &arguments).context("cargo metadata did not answer")?;
+        let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+        for package in metadata["packages"].as_array().context("cargo metadata lists no packages")? {
+            let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+            let dependencies = package["dependencies"].as_array().into_iter().flatten();
+            let ours = dependencies.filter(|dependency| dependency["path"].is_string());
+            let ours: Vec<_> = ours.map(|one| (text(&one["name"]), PathBuf::from(text(&one["path"])))).collect();
+            all.extend(guest_breaches(&text(&package["name"]), &folder, &ours));
+        }
+    }
+    Ok(all)
+}
+
+/// What is wrong with the dependencies by path of a package in a workspace of guests.
+fn guest_breaches(package: &str, workspace: &Path, dependencies: &[(String, PathBuf)]) -> Vec<String> {
+    let allowed = |name: &str, path: &Path| {
+        let shared = SHARED_WITH_GUESTS.iter().any(|(guest, with, _)| (*guest, *with) == (package, name));
+        name == "ferrule-sdk" || path.starts_with(workspace) || shared
+    };
+    let breaches = dependencies.iter().filter(|(name, path)| !allowed(name, path));
+    let told = breaches.map(|(name, _)| {
+        format!(
+            "{package} → {name} is not an arrow: a guest knows the contract through the SDK, and neither the runtime nor other guests \
+             (allowed: ferrule-sdk, and crates of its own workspace)"
+        )
+    });
+    told.collect()
 }
 
 /// Every Rust file opens with `//!` and its one purpose.
@@ -185,7 +245,8 @@ fn folders_off_the_map(root: &Path) -> Result<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::breaches;
+    use super::{breaches, guest_breaches};
+    use std::path::Path;
 
     #[test]
     fn a_wrong_arrow_is_named_with_its_reason() {
@@ -210,6 +271,20 @@ mod tests {
             ["ferrule-model names tokio: the model has no I/O and no async"]
         );
         assert!(breaches("ferrule-flow", &["tokio".into()]).is_empty());
+    }
+
+    #[test]
+    fn a_guest_depends_on_the_sdk_and_its_own_workspace_alone() {
+        let workspace = Path::new("/r/guests");
+        let found =
+            |package: &str, name: &str, path: &str| guest_breaches(package, workspace, &[(name.into(), path.into())]);
+        assert!(found("jq", "ferrule-sdk", "/r/sdk/rust").is_empty());
+        assert!(found("jq", "shared", "/r/guests/shared").is_empty());
+        assert!(found("edit", "json-field", "/r/tests/bench/json-field").is_empty(), "an exception with its reason");
+        for (name, path) in [("ferrule-model", "/r/runtime/model"), ("json-field", "/r/tests/bench/json-field")] {
+            let found = found("jq", name, path);
+            assert!(found[0].starts_with(&format!("jq → {name} is not an arrow: a guest knows")), "{found:?}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Runs every test of the repository, native and WebAssembly.
 
-use crate::{guests, process, tools};
-use anyhow::{Context as _, Result};
+use crate::{guests, lint, process, tools};
+use anyhow::Result;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -19,9 +19,25 @@ pub(crate) fn all(filter: &[String]) -> Result<()> {
     if !filter.is_empty() {
         return Ok(());
     }
+    sdk_tests()?;
     native_guest_tests()?;
     wasm_unit_tests()?;
     component_tests()
+}
+
+/// The SDK's own tests, those in its documentation included; its examples are built as what they are, components.
+fn sdk_tests() -> Result<()> {
+    eprintln!("the tests of the SDK, natively, and its examples, as WebAssembly");
+    for words in [
+        &["test", "--quiet", "--no-fail-fast"][..],
+        &["build", "--quiet", "--examples", "--release", "--target", "wasm32-wasip2"],
+    ] {
+        let mut command = process::command("cargo");
+        command.current_dir(process::root().join(lint::SDK)).args(words);
+        command.env_remove("CARGO_TARGET_DIR");
+        process::finish(command)?;
+    }
+    Ok(())
 }
 
 /// Tests of guests that need files, natively: nothing is granted to a unit test that runs as WebAssembly.
@@ -80,83 +96,4 @@ fn first_script(folder: &Path) -> Result<Option<PathBuf>> {
     let paths = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
     let scripts = paths.into_iter().filter(|path| path.to_string_lossy().ends_with(".test.yaml"));
     Ok(scripts.min())
-}
-
-/// The scaffold and one shipped guest built by cargo-component, registered, and moving records.
-pub(crate) fn cargo_component() -> Result<()> {
-    tools::wasm_targets()?;
-    tools::cargo_tool("cargo-component", tools::CARGO_COMPONENT)?;
-    guests::build()?;
-    process::build(&[])?;
-
-    let ferrule = process::built("ferrule");
-    let work = process::target().join("interop");
-    if work.exists() {
-        fs::remove_dir_all(&work).with_context(|| format!("could not empty {}", work.display()))?;
-    }
-    fs::create_dir_all(&work)?;
-    for (world, name) in
-        [("source", "demo-src"), ("function", "demo-fn"), ("sink", "demo-sink"), ("connector", "demo-both")]
-    {
-        let mut command = process::command(&ferrule);
-        command.current_dir(&work).args(["new", world, name]);
-        process::finish(command)?;
-    }
-    let project = work.join("demo-src");
-    component_build(&project)?;
-    unit_tests(&project)?;
-    for (folder, artifact) in [(project, "demo_src.wasm"), (process::root().join("guests/generator"), "generator.wasm")]
-    {
-        if folder.ends_with("generator") {
-            component_build(&folder)?;
-        }
-        let target =
-            if folder.ends_with("generator") { process::root().join("guests/target") } else { folder.join("target") };
-        let component = target.join("wasm32-wasip1/release").join(artifact);
-        let mut command = process::command(&ferrule);
-        command.args(["test", "--conformance"]).arg(&component);
-        process::finish(command)?;
-        moves_records(&ferrule, &work, &component, artifact.trim_end_matches(".wasm"))?;
-    }
-    eprintln!("interop: what cargo-component built registers and moves records");
-    Ok(())
-}
-
-fn component_build(folder: &Path) -> Result<()> {
-    let mut command = process::command("cargo");
-    command.current_dir(folder).args(["component", "build", "--release"]);
-    command.env_remove("CARGO_TARGET_DIR");
-    process::finish(command)
-}
-
-fn unit_tests(folder: &Path) -> Result<()> {
-    let mut command = process::command("cargo");
-    command.current_dir(folder).arg("test").env_remove("CARGO_TARGET_DIR");
-    // The scaffold's own runner is `ferrule`, found on the PATH.
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::iter::once(process::target().join("debug")).chain(std::env::split_paths(&path));
-    command.env("PATH", std::env::join_paths(folders)?);
-    process::finish(command)
-}
-
-/// Runs the component as a source into the file guest, and looks at what arrived.
-fn moves_records(ferrule: &Path, work: &Path, component: &Path, name: &str) -> Result<()> {
-    let out = work.join(format!("{name}-out"));
-    fs::create_dir_all(&out)?;
-    let parameters = if name == "generator" { "{rate: 0, count: 100, size: 32}" } else { "{}" };
-    let document = work.join(format!("{name}.yaml"));
-    fs::write(
-        &document,
-        format!(
-            "apiVersion: connector.ferrule.dev/v1\nkind: Pipeline\nmetadata: {{name: interop}}\nspec:\n  source: {{component: {component:?}, parameters: {parameters}}}\n  \
-             sink: {{class: file, parameters: {{folder: {out:?}, file: out.txt}}}}\n---\n\
-             apiVersion: connector.ferrule.dev/v1\nkind: Grant\nmetadata: {{name: interop}}\nspec:\n  class: file\n  allow:\n    - write: {out:?}\n"
-        ),
-    )?;
-    let mut command = process::command(ferrule);
-    command.arg("run").arg(&document).args(["--until-records", "5", "--for", "60"]);
-    process::finish(command)?;
-    let lines = fs::read_to_string(out.join("out.txt")).context("no record arrived")?.lines().count();
-    anyhow::ensure!(lines >= 5, "{name}: {lines} records arrived in out.txt, at least 5 expected");
-    Ok(())
 }
