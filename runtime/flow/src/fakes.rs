@@ -65,6 +65,8 @@ pub(crate) struct World {
     pub(crate) write_errors: Mutex<VecDeque<CallError>>,
     /// Payloads that break the guest, that it rejects, and that it asks to retry so many times.
     pub(crate) poison: Mutex<BTreeSet<String>>,
+    /// A sink: payloads that break it only after they were written, while it looks after what is in flight.
+    pub(crate) slow_poison: Mutex<BTreeSet<String>>,
     pub(crate) rejects: Mutex<BTreeSet<String>>,
     pub(crate) retries: Mutex<Vec<(String, u32)>>,
     /// A sink: answers later, from `idle`.
@@ -322,6 +324,10 @@ impl Guest for FakeGuest {
 
     async fn idle(&mut self, max_wait_ms: u32) -> Result<Outcomes, CallError> {
         self.world.idles.fetch_add(1, SeqCst);
+        let poison = self.world.slow_poison.lock().unwrap().clone();
+        if self.in_flight.iter().any(|(_, payload)| poison.contains(payload)) {
+            return Err(trap());
+        }
         if *self.world.stuck.lock().unwrap() || self.in_flight.is_empty() {
             let world = self.world.clone();
             tokio::select! {

@@ -1,24 +1,23 @@
 //! Records that a session of a sink has in hand, by the tokens that it was given for them. What was written together and is
 //! answered together costs no more than one record.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use ferrule_model::record::Batch;
+use ferrule_model::record::{Batch, Column};
 
 use crate::sink::Origin;
 
 /// One write.
 #[derive(Debug)]
 struct Flight {
-    /// The token of its first record; the others follow.
-    first_token: u64,
     origin: Arc<Origin>,
     /// The records' ids, in order.
     ids: Vec<Range<u64>>,
-    /// For their sizes; it shares their bytes.
-    records: Batch,
+    count: u32,
+    /// Columns without their bytes, for the records' sizes: a write that is answered late keeps no bytes.
+    columns: [Column; 3],
     /// The rows without an answer, in order.
     open: Vec<Range<u32>>,
 }
@@ -26,7 +25,8 @@ struct Flight {
 /// The writes of one session, in order.
 #[derive(Debug)]
 pub(crate) struct Flights {
-    flights: VecDeque<Flight>,
+    /// By the token of the first record; the others follow.
+    flights: BTreeMap<u64, Flight>,
     next_token: u64,
     open: usize,
 }
@@ -41,7 +41,7 @@ pub(crate) struct Landed<'a> {
 
 impl Default for Flights {
     fn default() -> Self {
-        Self { flights: VecDeque::new(), next_token: 1, open: 0 }
+        Self { flights: BTreeMap::new(), next_token: 1, open: 0 }
     }
 }
 
@@ -58,31 +58,34 @@ impl Flights {
 
     /// Records are written; their tokens begin at [`next_token`](Self::next_token).
     pub(crate) fn begin(&mut self, origin: Arc<Origin>, ids: Vec<Range<u64>>, records: Batch) {
-        let first_token = self.next_token;
         let count = records.count;
+        let columns =
+            [records.payload, records.key, records.headers].map(|column| Column::new(Vec::new(), column.ends));
+        let flight = Flight { origin, ids, count, columns, open: std::iter::once(0..count).collect() };
+        self.flights.insert(self.next_token, flight);
         self.next_token += u64::from(count);
         self.open += count as usize;
-        self.flights.push_back(Flight { first_token, origin, ids, records, open: std::iter::once(0..count).collect() });
     }
 
     /// Neighbouring tokens were answered. Says which records these are, and how many of the tokens name none without answer.
     pub(crate) fn land(&mut self, tokens: Range<u64>, mut landed: impl FnMut(Landed<'_>)) -> u64 {
         let mut known = 0;
-        let first = self.flights.partition_point(|flight| flight.end() <= tokens.start);
-        for flight in self.flights.range_mut(first..) {
-            if flight.first_token >= tokens.end {
-                break;
-            }
-            let from = tokens.start.max(flight.first_token) - flight.first_token;
-            let until = tokens.end.min(flight.end()) - flight.first_token;
+        let mut closed = Vec::new();
+        let first = self.flights.range(..=tokens.start).next_back().map_or(tokens.start, |(first, _)| *first);
+        for (&first, flight) in self.flights.range_mut(first..tokens.end) {
+            let from = (tokens.start.max(first) - first).min(u64::from(flight.count));
+            let until = (tokens.end - first).min(u64::from(flight.count));
             for rows in flight.take(from as u32..until as u32) {
                 known += u64::from(rows.end - rows.start);
                 flight.tell(&rows, &mut landed);
             }
+            if flight.open.is_empty() {
+                closed.push(first);
+            }
         }
         self.open -= known as usize;
-        while self.flights.front().is_some_and(|flight| flight.open.is_empty()) {
-            self.flights.pop_front();
+        for first in closed {
+            self.flights.remove(&first);
         }
         (tokens.end - tokens.start) - known
     }
@@ -91,7 +94,7 @@ impl Flights {
     pub(crate) fn end(&mut self) -> Vec<(Arc<Origin>, Vec<u64>)> {
         let flights = std::mem::take(&mut self.flights);
         self.open = 0;
-        let lost = flights.into_iter().filter(|flight| !flight.open.is_empty()).map(|flight| {
+        let lost = flights.into_values().map(|flight| {
             let mut ids = Vec::new();
             for rows in &flight.open {
                 flight.tell(rows, &mut |landed: Landed<'_>| ids.extend(landed.ids));
@@ -103,10 +106,6 @@ impl Flights {
 }
 
 impl Flight {
-    fn end(&self) -> u64 {
-        self.first_token + u64::from(self.records.count)
-    }
-
     /// Takes what is open of these rows.
     fn take(&mut self, rows: Range<u32>) -> Vec<Range<u32>> {
         if let [all] = self.open.as_slice()
@@ -137,7 +136,8 @@ impl Flight {
             let part = rows.start.max(before)..rows.end.min(before + count);
             if !part.is_empty() {
                 let first = ids.start + u64::from(part.start - before);
-                let bytes = self.records.size_of(part.start as usize..part.end as usize) as u64;
+                let rows = part.start as usize..part.end as usize;
+                let bytes = self.columns.iter().map(|column| column.size_of(&rows) as u64).sum();
                 let ids = first..first + u64::from(part.end - part.start);
                 landed(Landed { origin: &self.origin, ids, bytes });
             }

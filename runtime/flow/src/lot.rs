@@ -1,6 +1,7 @@
 //! Records on their way through a pipeline, with where each came from.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use ferrule_model::record::{Batch, BatchError, RecordId, Transformed};
 
@@ -89,6 +90,12 @@ impl Lot {
             path: self.path.iter().map(|ordinals| ordinals.as_ref().map(pick)).collect(),
             skipped: self.skipped,
         })
+    }
+
+    /// These rows, in memory of their own.
+    pub(crate) fn detached(&self, rows: Range<u32>) -> Self {
+        let part = self.select(&rows.collect::<Vec<u32>>()).unwrap_or_default();
+        Self { records: part.records.detached(), ..part }
     }
 
     /// What a step made of these rows.

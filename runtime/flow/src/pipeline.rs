@@ -3,6 +3,7 @@
 
 mod deliver;
 mod intake;
+mod outputs;
 mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,6 +33,7 @@ use crate::plan::PipelinePlan;
 use crate::replay::{Replaying, Request, RewindTo};
 use crate::sink::{Origin, SinkLink, SinkReply};
 use intake::{Absent, SourceSide, attach, next_entries};
+use outputs::Outputs;
 
 /// How long a changed pipeline tries to finish what is under way before it starts over with it.
 const TURN: Duration = Duration::from_secs(2);
@@ -104,6 +106,7 @@ pub(crate) enum From {
 }
 
 /// A batch as it was taken in.
+#[derive(Clone)]
 struct Taken {
     from: From,
     /// Of letters: the index of the first.
@@ -113,15 +116,6 @@ struct Taken {
     /// Rows that went no further because their ids were seen before, in order.
     duplicates: Vec<u32>,
     size: usize,
-}
-
-/// Records that were handed to delivery together, until all of them are done.
-struct Output {
-    /// The id of the first; the others follow.
-    first: u64,
-    /// How many are not done.
-    left: usize,
-    held: Arc<Held>,
 }
 
 /// The task's state.
@@ -135,9 +129,7 @@ pub(crate) struct Pipeline {
     reply: mpsc::UnboundedSender<SinkReply>,
     replies: mpsc::UnboundedReceiver<SinkReply>,
     delivery: Delivery,
-    /// In the order of their ids.
-    outputs: VecDeque<Output>,
-    bytes: usize,
+    outputs: Outputs,
     functions: Option<FunctionsLink>,
     /// The batch that is with the functions.
     staged: Option<(Arc<Taken>, usize)>,
@@ -189,8 +181,7 @@ impl Pipeline {
             sinks: Vec::new(),
             reply,
             replies,
-            outputs: VecDeque::new(),
-            bytes: 0,
+            outputs: Outputs::default(),
             functions: None,
             staged: None,
             letters,
@@ -291,7 +282,6 @@ impl Pipeline {
         let plan = &order.plan;
         self.staged = None;
         self.outputs.clear();
-        self.bytes = 0;
         self.letters.forget();
         // Whoever waits for these is told by the end of the channel that they are not known to be done.
         self.replays.clear();
@@ -419,7 +409,8 @@ impl Pipeline {
     }
 
     fn read_limit(&self) -> u32 {
-        if self.bytes as u64 >= self.order.plan.batch.window_bytes {
+        let staged = self.staged.as_ref().map_or(0, |(taken, _)| taken.size);
+        if (self.outputs.bytes() + staged) as u64 >= self.order.plan.batch.window_bytes {
             return 0;
         }
         let batch = &self.order.plan.batch;
@@ -446,7 +437,6 @@ impl Pipeline {
         side.trouble = None;
         side.progress.take(first_offset, count);
         let size = records.size();
-        self.bytes += size;
         let upstream_ids = records.upstream_ids.clone();
         let mut lot = Lot::input(records);
         let duplicates = side.look(&upstream_ids, first_offset, appended_ms);

@@ -14,7 +14,7 @@ use ferrule_model::record::{Batch, Outcomes};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use crate::delivery::Outcome;
+use crate::delivery::{Blame, Outcome};
 use crate::flights::{Flights, ranges};
 use crate::guest::{Remedy, interruptible, remedy};
 use crate::inbox::Inbox;
@@ -24,6 +24,9 @@ use crate::snapshot::StreamState;
 
 /// How long one idle call lasts at most; it ends at once when there is something to write.
 const IDLE_MS: u32 = 30_000;
+
+/// How many writes are made one at a time after a crash: more than pipelines have waiting, so that each has its turn.
+const CAREFUL: u32 = 256;
 
 /// Whether records may be written, and in which session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -103,7 +106,7 @@ pub(crate) enum SinkReply {
     /// Outcomes by the pipeline's ids.
     Outcomes(Answers),
     /// A session is gone, and nothing is known of these.
-    Lost { sink: usize, ids: Vec<u64>, crashed: bool },
+    Lost { sink: usize, ids: Vec<u64>, blame: Blame },
 }
 
 /// The task's state.
@@ -117,6 +120,8 @@ pub(crate) struct Sink {
     beside: Option<Beside>,
     next: Option<Box<Live>>,
     trial: Withheld,
+    /// How many writes are still made one at a time, since the guest broke: so the next crash shows on whose records.
+    careful: u32,
 }
 
 /// What a component on trial rejected, until the batch shows whether that is the records' fault or its own.
@@ -136,7 +141,7 @@ impl Sink {
         let link = SinkLink { requests, status: status.subscribe(), name: shared.name().into(), shared };
         let (inbox, flights) = (Inbox::new(inbox), Flights::default());
         let (beside, next, trial) = (None, None, Withheld::default());
-        (Self { keeper, inbox, status, session: 0, flights, beside, next, trial }, link)
+        (Self { keeper, inbox, status, session: 0, flights, beside, next, trial, careful: 0 }, link)
     }
 
     /// Runs until the order says stop.
@@ -197,12 +202,13 @@ impl Sink {
             let held = order.plan.held;
             self.publish(!held);
             self.keeper.shared.set_state(if held { StreamState::Held } else { StreamState::Running }, "");
-            // One batch at a time shows whether a new component works.
-            let one_at_a_time = self.flights.open() > 0 && self.keeper.on_trial(&live.plan);
+            // One batch at a time shows whether a new component works, and on which records an old one breaks.
+            let alone = self.careful > 0 || self.keeper.on_trial(&live.plan);
+            let one_at_a_time = self.flights.open() > 0 && alone;
             let request = if one_at_a_time { None } else { self.inbox.pop() };
             if let Some(request) = request {
                 if held || request.session != self.session {
-                    lose(&request.origin, request.ids.into_iter().flatten().collect(), false);
+                    lose(&request.origin, request.ids.into_iter().flatten().collect(), Blame::None);
                     continue;
                 }
                 let (origin, ids) = (request.origin.clone(), request.ids.clone());
@@ -330,6 +336,9 @@ impl Sink {
         }
         self.keeper.shared.meter.add(records, bytes);
         self.keeper.shared.unsettled.store(self.flights.open() as u64, Relaxed);
+        if self.flights.open() == 0 {
+            self.careful = self.careful.saturating_sub(1);
+        }
         for (origin, answers) in replies {
             // A pipeline that is gone does not want to know.
             let _ = origin.reply.send(SinkReply::Outcomes(answers));
@@ -393,14 +402,23 @@ impl Sink {
         }
         lost.retain(|(_, ids)| !ids.is_empty());
         give_back(std::mem::take(&mut self.trial).rejected);
+        if anything || suspect_origin.is_some() {
+            self.careful = CAREFUL;
+        }
+        let others = lost.len();
         for (origin, ids) in lost {
-            lose(&origin, ids, anything);
+            let blame = match anything {
+                true if others == 1 => Blame::Sole,
+                true => Blame::Shared,
+                false => Blame::None,
+            };
+            lose(&origin, ids, blame);
         }
         if let Some(origin) = suspect_origin {
-            lose(&origin, suspect_ids, true);
+            lose(&origin, suspect_ids, if others == 0 { Blame::Sole } else { Blame::Shared });
         }
         while let Some(request) = self.inbox.pop() {
-            lose(&request.origin, request.ids.into_iter().flatten().collect(), false);
+            lose(&request.origin, request.ids.into_iter().flatten().collect(), Blame::None);
         }
         self.keeper.shared.unsettled.store(0, Relaxed);
     }
@@ -416,7 +434,7 @@ impl Sink {
 /// What was rejected and is offered again all the same.
 fn give_back(rejected: Vec<(Arc<Origin>, u64, String)>) {
     for (origin, id, _) in rejected {
-        lose(&origin, vec![id], false);
+        lose(&origin, vec![id], Blame::None);
     }
 }
 
@@ -424,7 +442,7 @@ fn one(token: u64) -> Range<u64> {
     token..token.saturating_add(1)
 }
 
-fn lose(origin: &Origin, ids: Vec<u64>, crashed: bool) {
+fn lose(origin: &Origin, ids: Vec<u64>, blame: Blame) {
     // A pipeline that is gone does not want to know.
-    let _ = origin.reply.send(SinkReply::Lost { sink: origin.sink, ids, crashed });
+    let _ = origin.reply.send(SinkReply::Lost { sink: origin.sink, ids, blame });
 }

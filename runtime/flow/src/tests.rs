@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use ferrule_host::GuestErrorKind;
 use ferrule_model::Code;
+use ferrule_model::record::{Batch, CHANGED_PAYLOAD, Column, Transformed};
 use ferrule_transport::Bounds;
 
 use crate::fakes::{Behaviour, Fake, Harness, World, guest_error, numbers, trap};
-use crate::plan::OnError;
+use crate::plan::{OnError, PipelinePlan, StepPlan};
 use crate::{LetterCode, StreamState};
 
 fn set(delivered: &[String]) -> std::collections::BTreeSet<String> {
@@ -179,6 +180,32 @@ async fn a_record_that_breaks_the_sink_is_found_and_the_others_are_delivered() {
     let delivered = harness.sink.delivered();
     assert_eq!(set(&delivered).len(), 498);
     assert!(keys_in_order(&delivered));
+}
+
+#[tokio::test]
+async fn a_record_that_breaks_the_sink_is_not_blamed_on_another_pipeline() {
+    let mut harness = Harness::new(World { lazy: true, ..World::default() });
+    harness.sink.slow_poison.lock().unwrap().extend(["137".to_owned(), "402".to_owned()]);
+    let mark = |batch: &Batch| {
+        let payloads: Vec<Vec<u8>> = batch.iter().map(|record| [record.payload, b"000"].concat()).collect();
+        Ok(Transformed {
+            changes: vec![CHANGED_PAYLOAD; batch.len()],
+            payload: Column::of(payloads).unwrap(),
+            ..Transformed::pass(batch.count)
+        })
+    };
+    // The other one writes to the same sink all the time, nothing of which breaks it.
+    let mut other = PipelinePlan::new("p2", "p2", "in", "out");
+    let world = Arc::new(World::default());
+    other.steps.push(StepPlan::new("mark", Fake::plan("mark", &world, Behaviour::Function(Arc::new(mark)))));
+    harness.plan.pipelines.push(other);
+    harness.start().await;
+    harness.publish(500);
+    harness.until_settled(500).await;
+    let mut letters: Vec<_> = harness.letters.letters().iter().map(|letter| letter.payload.to_vec()).collect();
+    letters.sort();
+    assert_eq!(letters, [b"137", b"402"]);
+    assert_eq!(set(&harness.sink.delivered()).len(), 998);
 }
 
 #[tokio::test]

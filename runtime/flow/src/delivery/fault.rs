@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     WindowBytesForgotten,
     /// The search for poison condemns a record that broke the sink in company.
     PoisonTooEarly,
+    /// A record is condemned for a crash in which the sink had records of others in hand too.
+    PoisonInCompany,
     /// The search tries the same part again and again.
     PoisonNeverNarrowed,
     /// A record grows too old in flight.

@@ -52,11 +52,12 @@ impl Isolation {
         }
     }
 
-    /// The sink broke on the part: the record, if it was alone.
-    pub(super) fn crashed(&mut self) -> Option<u64> {
+    /// The sink broke on the part: the record, if it was one and the sink had nothing else in hand.
+    pub(super) fn crashed(&mut self, alone: bool) -> Option<u64> {
         let testing = std::mem::take(&mut self.testing);
         let first = *testing.first()?;
-        if self.tested == 1 || !sound(Fault::PoisonTooEarly) {
+        let proof = self.tested == 1 && (alone || !sound(Fault::PoisonInCompany));
+        if proof || !sound(Fault::PoisonTooEarly) {
             self.excuse(first);
             return Some(first);
         }

@@ -7,7 +7,8 @@
 //!   held, no later one of its key is written to the same sink, and after a retry the first goes alone until it is through.
 //!   What of a key may be in flight together is [`KeyOrder`].
 //! - A session that is lost gives its records back, in order. One that crashes twice on the same first record is fed smaller
-//!   and smaller parts until the record that crashes it alone is found; that one is given up.
+//!   and smaller parts until the record that crashes it alone is found; that one is given up. What else the session had in hand,
+//!   of other pipelines too, makes a crash no proof.
 //!
 //! How this is checked is in `check`, and why so in `docs/decisions/0005-checking-delivery.md`.
 
@@ -26,7 +27,7 @@ use std::time::Duration;
 pub(crate) use fault::{Fault, sound};
 use lanes::LaneKey;
 use outlet::Outlet;
-pub use policy::{DeliveredRun, Done, KeyOrder, Outcome, Policy, Verdict, Write, WriteRun};
+pub use policy::{Blame, DeliveredRun, Done, KeyOrder, Outcome, Policy, Verdict, Write, WriteRun};
 use runs::{Run, Sizes};
 
 use crate::backoff::Jitter;
@@ -207,9 +208,8 @@ impl Delivery {
         done
     }
 
-    /// The sink's session is gone, and with it what is known of these records in flight. `crashed`: the guest broke while it
-    /// had just these in hand.
-    pub fn lost(&mut self, _now: Duration, sink: usize, ids: &[u64], crashed: bool) -> Vec<Done> {
+    /// The sink's session is gone, and with it what is known of these records in flight.
+    pub fn lost(&mut self, _now: Duration, sink: usize, ids: &[u64], blame: Blame) -> Vec<Done> {
         let Some(outlet) = self.outlets.get_mut(sink) else { return Vec::new() };
         let mut ids = ids.to_vec();
         ids.sort_unstable();
@@ -222,16 +222,18 @@ impl Delivery {
         if !sound(Fault::LostForGood) {
             runs.pop();
         }
-        let suspects: Vec<(u64, LaneKey)> = if crashed {
+        let suspects: Vec<(u64, LaneKey)> = if blame != Blame::None {
             runs.iter().flat_map(|run| run.ids.clone().map(|id| (id, run.lane))).collect()
         } else {
             Vec::new()
         };
         runs.into_iter().for_each(|run| outlet.lost(run));
-        if !crashed && let Some(isolation) = &mut outlet.isolation {
+        if blame == Blame::None
+            && let Some(isolation) = &mut outlet.isolation
+        {
             isolation.interrupted();
         }
-        let Some(poison) = outlet.crashed(suspects) else { return Vec::new() };
+        let Some(poison) = outlet.crashed(suspects, blame == Blame::Sole) else { return Vec::new() };
         self.open -= 1;
         let reason = "poisonous: the sink breaks each time it is given this record alone".to_owned();
         let verdict = Verdict::GivenUp { code: LetterCode::Poison, reason };

@@ -251,16 +251,19 @@ impl Outlet {
         give_back(&mut self.again, &mut self.lanes, run);
     }
 
-    /// The sink broke with these in hand: the record that it breaks on, once that is known.
-    pub(super) fn crashed(&mut self, suspects: Vec<(u64, LaneKey)>) -> Option<Run> {
+    /// The sink broke with these in hand, `alone` or with others: the record that it breaks on, once that is known.
+    pub(super) fn crashed(&mut self, suspects: Vec<(u64, LaneKey)>, alone: bool) -> Option<Run> {
         let (head, key) = *suspects.first()?;
         let poison = if let Some(isolation) = &mut self.isolation {
-            let id = isolation.crashed()?;
+            let id = isolation.crashed(alone)?;
             suspects.into_iter().find(|(suspect, _)| *suspect == id)?
         } else if self.crashed_on != Some(head) {
             self.crashed_on = Some(head);
             return None;
         } else if suspects.len() == 1 {
+            if !alone && sound(Fault::PoisonInCompany) {
+                return None;
+            }
             self.crashed_on = None;
             (head, key)
         } else {

@@ -61,6 +61,17 @@ impl Default for Policy {
     }
 }
 
+/// Whether records may be why a session of a sink ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Blame {
+    /// They are not.
+    None,
+    /// The guest broke while it had these in hand, and others.
+    Shared,
+    /// The guest broke while it had these in hand and nothing else.
+    Sole,
+}
+
 /// What a sink said of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {

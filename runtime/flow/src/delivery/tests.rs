@@ -193,7 +193,7 @@ fn limits_of_attempts_and_age_give_up() {
     assert_eq!(aged.expire(MS * 19), []);
     assert_eq!(aged.next_wake(0), Some(MS * 20));
     assert_eq!(aged.expire(MS * 20).len(), 1, "what is in flight is left alone");
-    assert_eq!(aged.lost(MS * 21, 0, &[1], false), []);
+    assert_eq!(aged.lost(MS * 21, 0, &[1], Blame::None), []);
     assert_eq!(aged.expire(MS * 21).len(), 1);
     assert_eq!(aged.open(), 0);
     assert_eq!(write(&mut aged, MS * 200), [0; 0]);
@@ -205,7 +205,7 @@ fn a_lost_session_gives_back_in_order() {
     offer(&mut delivery, &["a", "a", "a", "a"]);
     assert_eq!(write(&mut delivery, MS), [0, 1, 2, 3]);
     delivery.outcome(MS, 1, Outcome::Delivered);
-    assert_eq!(delivery.lost(MS, 0, &[3, 0, 2, 1], false), []);
+    assert_eq!(delivery.lost(MS, 0, &[3, 0, 2, 1], Blame::None), []);
     offer(&mut delivery, &["a"]);
     assert_eq!(write(&mut delivery, MS), [0, 2, 3, 4]);
 }
@@ -226,13 +226,29 @@ fn another_crash_of_another_record_is_no_poison() {
     let mut delivery = delivery(policy());
     offer(&mut delivery, &[""]);
     write(&mut delivery, MS);
-    assert_eq!(delivery.lost(MS, 0, &[0], true), []);
+    assert_eq!(delivery.lost(MS, 0, &[0], Blame::Sole), []);
     write(&mut delivery, MS);
     delivery.outcome(MS, 0, Outcome::Delivered);
     offer(&mut delivery, &[""]);
     write(&mut delivery, MS);
-    assert_eq!(delivery.lost(MS, 0, &[1], true), []);
+    assert_eq!(delivery.lost(MS, 0, &[1], Blame::Sole), []);
     assert_eq!(delivery.open(), 1);
+}
+
+#[test]
+fn a_crash_in_company_is_no_proof() {
+    let mut delivery = delivery(policy());
+    offer(&mut delivery, &["a"]);
+    for _ in 0..10 {
+        assert_eq!(write(&mut delivery, MS), [0]);
+        assert_eq!(delivery.lost(MS, 0, &[0], Blame::Shared), [], "another pipeline's record may have done it");
+    }
+    assert_eq!(write(&mut delivery, MS), [0]);
+    let done = delivery.lost(MS, 0, &[0], Blame::Sole);
+    assert!(
+        matches!(done[..], [Done { id: 0, verdict: Verdict::GivenUp { code: LetterCode::Poison, .. }, .. }]),
+        "{done:?}"
+    );
 }
 
 proptest! {
@@ -254,9 +270,9 @@ proptest! {
                 continue;
             }
             let done = if losses.next() == Some(true) {
-                delivery.lost(now, 0, &ids, false)
+                delivery.lost(now, 0, &ids, Blame::None)
             } else if ids.iter().any(|id| poison.contains(id)) {
-                delivery.lost(now, 0, &ids, true)
+                delivery.lost(now, 0, &ids, Blame::Sole)
             } else {
                 ids.iter().filter_map(|id| delivery.outcome(now, *id, Outcome::Delivered)).collect()
             };

@@ -8,9 +8,9 @@ use ferrule_model::component::Columns;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{Batch, BatchError, Column, RecordAddress, RecordId};
 
-use super::{From, Held, Output, Pipeline, Taken};
+use super::{From, Held, Pipeline, Taken};
 use crate::dead_letter::{DeadLetter, LetterCode};
-use crate::delivery::{Done, Outcome, Verdict, WriteRun};
+use crate::delivery::{Blame, Done, Outcome, Verdict, WriteRun};
 use crate::functions::Passed;
 use crate::letters::Burden;
 use crate::lot::Lot;
@@ -23,8 +23,6 @@ impl Pipeline {
     /// The functions are through with a batch.
     pub(super) fn passed(&mut self, taken: &Arc<Taken>, count: usize, passed: Passed) {
         let now = self.begun.elapsed();
-        let size: usize = passed.exits.iter().map(|exit| exit.lot.records.size()).sum();
-        self.bytes = self.bytes.saturating_sub(taken.size) + size;
         if let [exit] = passed.exits.as_slice()
             && passed.refused.is_empty()
             && exit.lot.is_plain()
@@ -59,7 +57,6 @@ impl Pipeline {
         if let Some(progress) = self.progress(taken.from) {
             progress.done_all(taken.first_offset..taken.first_offset + count as u64);
         }
-        self.recount();
         self.answer_replays();
     }
 
@@ -82,7 +79,7 @@ impl Pipeline {
         let until = |row| end(&records.payload, row) + end(&records.key, row) + end(&records.headers, row);
         let size = |row: usize| until(row).saturating_sub(row.checked_sub(1).map_or(0, until));
         let ids = self.delivery.offer_all(now, sink, records.len(), key, size);
-        self.outputs.push_back(Output { first: ids.start, left: records.len(), held: Arc::new(held) });
+        self.outputs.add(ids.start, held);
     }
 
     /// An output, or a letter, stands between its inputs and their end.
@@ -102,7 +99,6 @@ impl Pipeline {
                 progress.done(*offset);
             }
         }
-        self.recount();
         if matches!(burden.from, From::Replay(_)) {
             self.answer_replays();
         }
@@ -122,13 +118,6 @@ impl Pipeline {
         let Some(replaying) = self.replays.get_mut(&number) else { return };
         for index in &burden.offsets {
             replaying.note(*index, outcome);
-        }
-    }
-
-    /// With nothing in hand, nothing is held.
-    fn recount(&mut self) {
-        if self.in_hand() == 0 {
-            self.bytes = 0;
         }
     }
 
@@ -158,30 +147,11 @@ impl Pipeline {
                     }
                 }
             }
-            SinkReply::Lost { sink, ids, crashed } => {
-                for done in self.delivery.lost(now, sink, &ids, crashed) {
+            SinkReply::Lost { sink, ids, blame } => {
+                for done in self.delivery.lost(now, sink, &ids, blame) {
                     self.finish(done);
                 }
             }
-        }
-    }
-
-    /// The output that holds a record, and the record's row in it.
-    fn output(&self, id: u64) -> Option<(usize, u32)> {
-        let index = self.outputs.partition_point(|output| output.first <= id).checked_sub(1)?;
-        let output = self.outputs.get(index)?;
-        let row = id - output.first;
-        (row < output.held.lot.len() as u64).then_some((index, row as u32))
-    }
-
-    /// So many records of an output are done.
-    fn release(&mut self, index: usize, count: usize, bytes: usize) {
-        self.bytes = self.bytes.saturating_sub(bytes);
-        if let Some(output) = self.outputs.get_mut(index) {
-            output.left = output.left.saturating_sub(count);
-        }
-        while self.outputs.front().is_some_and(|output| output.left == 0) {
-            self.outputs.pop_front();
         }
     }
 
@@ -189,14 +159,13 @@ impl Pipeline {
     fn delivered(&mut self, ids: &Range<u64>) {
         let mut next = ids.start;
         while next < ids.end {
-            let Some((index, row)) = self.output(next) else { return };
-            let Some(held) = self.outputs.get(index).map(|output| output.held.clone()) else { return };
+            let Some((held, row)) = self.outputs.find(next).map(|(held, row)| (held.clone(), row)) else { return };
             let rows = row..(held.lot.len() as u32).min(row + (ids.end - next) as u32);
+            let first = next;
             next += u64::from(rows.end - rows.start);
-            let count = rows.len();
             let bytes = held.lot.records.size_of(rows.start as usize..rows.end as usize);
-            self.release(index, count, bytes);
-            self.shared.delivered(count as u64, bytes as u64);
+            self.outputs.release(first..next);
+            self.shared.delivered(next - first, bytes as u64);
             if held.lot.is_plain()
                 && let From::Source(_) = held.taken.from
             {
@@ -212,7 +181,6 @@ impl Pipeline {
                 self.relieve(&burden);
             }
         }
-        self.recount();
     }
 
     /// A record is done, one way or the other.
@@ -222,9 +190,8 @@ impl Pipeline {
             Verdict::Delivered => return self.delivered(&(done.id..done.id + 1)),
             Verdict::GivenUp { code, reason } => (code, reason),
         };
-        let Some((index, row)) = self.output(done.id) else { return };
-        let Some(held) = self.outputs.get(index).map(|output| output.held.clone()) else { return };
-        self.release(index, 1, held.lot.records.record_size(row as usize));
+        let Some((held, row)) = self.outputs.find(done.id).map(|(held, row)| (held.clone(), row)) else { return };
+        self.outputs.release(done.id..done.id + 1);
         let link = self.sinks.get(done.sink).and_then(|side| side.link.as_ref());
         let (name, digest) = link.map(|link| (link.name.to_string(), link.component())).unwrap_or_default();
         self.give_up(&held, row, &name, &digest, (code, reason), done.attempts);
@@ -337,7 +304,7 @@ impl Pipeline {
                 };
                 if !sent {
                     let ids: Vec<u64> = ids.into_iter().flatten().collect();
-                    self.delivery.lost(now, sink, &ids, false);
+                    self.delivery.lost(now, sink, &ids, Blame::None);
                     break;
                 }
             }
@@ -352,15 +319,14 @@ impl Pipeline {
             attempts.extend(std::iter::repeat_n(run.attempt, (run.ids.end - run.ids.start) as usize));
             let mut next = run.ids.start;
             while next < run.ids.end {
-                let Some((index, row)) = self.output(next) else { break };
-                let Some(output) = self.outputs.get(index) else { break };
-                let rows = row..(output.held.lot.len() as u32).min(row + (run.ids.end - next) as u32);
+                let Some((held, row)) = self.outputs.find(next) else { break };
+                let rows = row..(held.lot.len() as u32).min(row + (run.ids.end - next) as u32);
                 next += u64::from(rows.end - rows.start);
                 match parts.last_mut() {
-                    Some((held, last)) if std::ptr::eq(*held, &*output.held) && last.end == rows.start => {
+                    Some((other, last)) if std::ptr::eq(*other, &**held) && last.end == rows.start => {
                         last.end = rows.end;
                     }
-                    _ => parts.push((&output.held, rows)),
+                    _ => parts.push((held, rows)),
                 }
             }
         }

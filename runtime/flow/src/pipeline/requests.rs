@@ -94,7 +94,6 @@ impl Pipeline {
                 }
             };
             let (count, size) = (batch.len(), batch.size());
-            self.bytes += size;
             let steps = self.order.plan.steps.len();
             let taken = Arc::new(Taken {
                 from: From::Replay(offer.replay),

@@ -206,6 +206,19 @@ impl Batch {
         }
     }
 
+    /// The same records in memory of their own. See [`Column::detached`].
+    pub fn detached(&self) -> Self {
+        Self {
+            payload: self.payload.detached(),
+            key: self.key.detached(),
+            headers: self.headers.detached(),
+            upstream_ids: self.upstream_ids.detached(),
+            record_ids: self.record_ids.detached(),
+            extra: self.extra.iter().map(|(number, column)| (*number, column.detached())).collect(),
+            ..self.clone()
+        }
+    }
+
     /// The records of all batches in order. A column that some have is filled with empty rows for the others; `extra`
     /// columns are kept where all batches have them.
     pub fn concat(batches: &[Self]) -> Result<Self, BatchError> {

@@ -124,6 +124,11 @@ impl Column {
         Self { bytes: self.bytes.slice(start..end), ends: ends.iter().map(|end| end.saturating_sub(base)).collect() }
     }
 
+    /// The same rows in memory of their own: what this column shares with others is not kept by it.
+    pub fn detached(&self) -> Self {
+        Self { bytes: Bytes::copy_from_slice(&self.bytes), ends: self.ends.clone() }
+    }
+
     /// The rows at `rows`, copied together. An absent column stays absent.
     pub fn select(&self, rows: &[u32]) -> Result<Self, BatchError> {
         if self.is_absent() || rows.is_empty() {

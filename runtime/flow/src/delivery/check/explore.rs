@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+use super::super::Blame;
 use super::world::{Breach, Event, Setup, World};
 
 /// How many states a world may have: one that has more is too large to be checked, and says so.
@@ -74,7 +75,7 @@ pub(super) fn finish(mut world: World, known: &mut HashSet<u128>) -> Result<(), 
                 }
                 let flying = world.flying(sink);
                 if flying.iter().any(|id| world.setup.poison.contains(id)) {
-                    world.step(&Event::Lost { sink, ids: flying, crashed: true })?;
+                    world.step(&Event::Lost { sink, ids: flying, blame: Blame::Sole })?;
                 } else {
                     world.step(&Event::DeliverAll(sink))?;
                 }

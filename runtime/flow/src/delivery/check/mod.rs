@@ -138,6 +138,7 @@ fn every_seeded_fault_is_found() {
         (Fault::WindowForgotten, "without keys", "exceed the window"),
         (Fault::WindowBytesForgotten, "bytes", "bytes in flight"),
         (Fault::PoisonTooEarly, "poison within", "is given up for a loss of"),
+        (Fault::PoisonInCompany, "poison at the head", "is given up for a loss of"),
         (Fault::PoisonNeverNarrowed, "poison within", "is not done after"),
         (Fault::ExpiredInFlight, "limits", "is too old in"),
         (Fault::WakeMissed, "limits", "may be written in"),

@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::{Delivery, Done, KeyOrder, Outcome, Policy, Verdict, WriteRun};
+use super::super::{Blame, Delivery, Done, KeyOrder, Outcome, Policy, Verdict, WriteRun};
 use super::fingerprint;
 use crate::backoff::Jitter;
 use crate::progress::Progress;
@@ -72,7 +72,7 @@ pub(super) enum Event {
     Lost {
         sink: usize,
         ids: Vec<u64>,
-        crashed: bool,
+        blame: Blame,
     },
     Expire,
     Tick,
@@ -200,7 +200,8 @@ impl World {
                 events.push(Event::DeliverAll(sink));
             }
             if !poison.is_empty() {
-                events.push(Event::Lost { sink, ids: flying.clone(), crashed: true });
+                events.push(Event::Lost { sink, ids: flying.clone(), blame: Blame::Sole });
+                events.push(Event::Lost { sink, ids: flying.clone(), blame: Blame::Shared });
             }
             // A session ends in pieces: what was being written, and the rest. Any part may come first.
             let parts = if setup.losses || setup.crashes { 1_u32 << flying.len().min(6) } else { 0 };
@@ -208,10 +209,11 @@ impl World {
                 let ids: Vec<u64> =
                     (0..).zip(&flying).filter(|(bit, _)| part >> bit & 1 == 1).map(|(_, id)| *id).collect();
                 if setup.crashes && setup.poison.is_empty() {
-                    events.push(Event::Lost { sink, ids: ids.clone(), crashed: true });
+                    let blame = if ids == flying { Blame::Sole } else { Blame::Shared };
+                    events.push(Event::Lost { sink, ids: ids.clone(), blame });
                 }
                 if setup.losses {
-                    events.push(Event::Lost { sink, ids, crashed: false });
+                    events.push(Event::Lost { sink, ids, blame: Blame::None });
                 }
             }
         }
@@ -240,7 +242,7 @@ impl World {
                 self.answer(*id, Outcome::Retry { after, reason: "busy".into() })?;
             }
             Event::Reject(id) => self.answer(*id, Outcome::Rejected { reason: "no".into() })?,
-            Event::Lost { sink, ids, crashed } => self.lose(*sink, ids, *crashed)?,
+            Event::Lost { sink, ids, blame } => self.lose(*sink, ids, *blame)?,
             Event::Expire => self.expire()?,
             Event::Tick => self.now += TICK,
             Event::Policy(index) => {
@@ -382,13 +384,13 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn lose(&mut self, sink: usize, ids: &[u64], crashed: bool) -> Result<(), Breach> {
-        let done = self.delivery.lost(self.now, sink, ids, crashed);
+    pub(super) fn lose(&mut self, sink: usize, ids: &[u64], blame: Blame) -> Result<(), Breach> {
+        let done = self.delivery.lost(self.now, sink, ids, blame);
         for id in ids {
             self.accounts[*id as usize].place = Place::Waiting;
         }
         for done in done {
-            hold!(crashed && ids == [done.id], "{} is given up for a loss of {ids:?}", done.id);
+            hold!(blame == Blame::Sole && ids == [done.id], "{} is given up for a loss of {ids:?}", done.id);
             let guilty = self.setup.poison.is_empty() || self.setup.poison.contains(&done.id);
             hold!(guilty, "{} is given up for poison", done.id);
             hold!(done.verdict != Verdict::Delivered, "{} is lost and counts as delivered", done.id);
