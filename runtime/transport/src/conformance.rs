@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use ferrule_model::ids::Uid;
@@ -51,6 +52,12 @@ pub async fn run_at<L: Log>(durability: Durability, make: impl AsyncFn(usize) ->
     drops_the_newest(&fresh().await).await?;
     saves_the_position_with_the_records(&fresh().await).await?;
     says_what_waits(&fresh().await).await?;
+    takes_records_of_any_size(&fresh().await).await?;
+    if fresh().await.guarantees(durability).retention == Retention::Kept {
+        keeps_what_nobody_has_read(&fresh().await).await?;
+        counts_what_it_drops_unread(&fresh().await).await?;
+        keeps_after_reading_as_told(&fresh().await).await?;
+    }
     Ok(())
 }
 
@@ -512,5 +519,110 @@ async fn says_what_waits<L: Log>(log: &L) -> Result<(), LogError> {
     assert_eq!(later.next(10, 1_000).await?.first_offset, 0);
     let never = log.reader(&stream, ReaderId::Passing, StartAt::Time(i64::MAX)).await?;
     assert_eq!(never.position(), 3);
+    Ok(())
+}
+
+/// Of the suite's logs the largest record has 500 bytes.
+async fn takes_records_of_any_size<L: Log>(log: &L) -> Result<(), LogError> {
+    let stream = stream();
+    let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+    let largest = "x".repeat(500);
+    for payloads in [["", ""], [&largest, ""]] {
+        log.append(&stream, batch(&payloads)?, None).await?;
+        let mut read = Vec::new();
+        while read.len() < 2 {
+            let entries = reader.next(10, 1_000).await?;
+            reader.commit(&below(entries.first_offset + entries.records.len() as u64));
+            read.extend(texts(&entries.records));
+        }
+        assert_eq!(read, payloads);
+    }
+    Ok(())
+}
+
+/// Nobody reads yet, or nobody reads any more: what comes waits within the bounds, and the first to read from the beginning has it.
+async fn keeps_what_nobody_has_read<L: Log>(log: &L) -> Result<(), LogError> {
+    let stream = stream();
+    for payload in ["a", "b", "c", "d"] {
+        log.append(&stream, batch(&[payload])?, None).await?;
+    }
+    let usage = log.usage(&stream);
+    assert_eq!((usage.first_offset, usage.unread_bytes, usage.dropped), (0, 4, 0));
+    let mut append = pin!(log.append(&stream, batch(&["e"])?, None));
+    assert!(is_pending(append.as_mut()).await, "it is full");
+    let mut reader = log.reader(&stream, named(), StartAt::Oldest).await?;
+    let mut read = Vec::new();
+    while read.len() < 4 {
+        read.extend(texts(&reader.next(10, 1_000).await?.records));
+    }
+    assert_eq!(read, ["a", "b", "c", "d"]);
+    reader.commit(&below(4));
+    append.await?;
+    drop(reader);
+    log.forget_reader(&stream, "pipeline");
+    // What the forgotten one was past does not count; what it was not past waits.
+    for payload in ["f", "g", "h"] {
+        log.append(&stream, batch(&[payload])?, None).await?;
+    }
+    assert!(is_pending(pin!(log.append(&stream, batch(&["i"])?, None))).await);
+    let mut reader = log.reader(&stream, named(), StartAt::Oldest).await?;
+    let first = loop {
+        let entries = reader.next(10, 1_000).await?;
+        if entries.first_offset + entries.records.len() as u64 > 4 {
+            break texts(&entries.records)[4_u64.saturating_sub(entries.first_offset) as usize].clone();
+        }
+    };
+    assert_eq!((first.as_str(), log.usage(&stream).dropped), ("e", 0));
+    Ok(())
+}
+
+async fn counts_what_it_drops_unread<L: Log>(log: &L) -> Result<(), LogError> {
+    let stream = stream();
+    log.configure(&stream, StreamOptions { when_full: WhenFull::DropOldest, ..options(log) });
+    for payload in ["a", "b", "c", "d", "e", "f"] {
+        assert!(log.append(&stream, batch(&[payload])?, None).await?.taken);
+    }
+    assert_eq!(log.usage(&stream).dropped, 2, "without a reader too");
+    let mut reader = log.reader(&stream, named(), StartAt::Oldest).await?;
+    while reader.position() < 2 {
+        // A log elsewhere removes whole messages, a little later.
+        reader.next(1, 1_000).await?;
+    }
+    assert_eq!(texts(&reader.next(1, 1_000).await?.records), ["c"]);
+    Ok(())
+}
+
+/// What was read stays within the bytes and the age that the stream says.
+async fn keeps_after_reading_as_told<L: Log>(log: &L) -> Result<(), LogError> {
+    for keep in [
+        Keep { bytes: 2, age: Duration::from_secs(3_600), ..Keep::default() },
+        Keep { bytes: 1 << 20, age: Duration::from_millis(1), ..Keep::default() },
+    ] {
+        let stream = Uid::random();
+        log.configure(&stream, StreamOptions { keep, ..options(log) });
+        let mut reader = log.reader(&stream, named(), StartAt::Latest).await?;
+        for payload in ["a", "b", "c", "d"] {
+            log.append(&stream, batch(&[payload])?, None).await?;
+        }
+        let mut append = pin!(log.append(&stream, batch(&["e"])?, None));
+        assert!(is_pending(append.as_mut()).await);
+        assert_eq!(log.usage(&stream).first_offset, 0, "what is not read stays");
+        reader.commit(&below(4));
+        append.await?;
+        let first = if keep.bytes == 2 { 2 } else { 4 };
+        for round in 5_u64.. {
+            if log.usage(&stream).first_offset >= first {
+                break;
+            }
+            // What is old goes with the next that comes, or a little later.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            log.append(&stream, Batch::default(), Some(round.to_le_bytes().to_vec())).await?;
+            assert!(round < 1_000, "{keep:?}: {:?}", log.usage(&stream));
+        }
+        if keep.bytes == 2 {
+            assert_eq!(log.usage(&stream).first_offset, 2, "as much as is to be kept is kept");
+        }
+        assert_eq!(log.usage(&stream).dropped, 0, "what was read is not dropped");
+    }
     Ok(())
 }

@@ -63,6 +63,37 @@ fn records_cross_a_function_into_a_file_completely() {
 }
 
 #[test]
+fn what_a_stream_took_in_before_anybody_read_it_waits_for_the_first_reader() {
+    let ferrule = Ferrule::start();
+    let stream = "apiVersion: connector.ferrule.dev/v1
+kind: Instance
+metadata: {name: numbers}
+spec: {class: generator}
+---
+apiVersion: connector.ferrule.dev/v1
+kind: Stream
+metadata: {name: numbers}
+spec:
+  instance: numbers
+  direction: INGRESS
+  labels: {Kind: numbers}
+  log: {keep: {bytes: 0}}
+  parameters: {rate: 0, count: 3000, size: 1000}
+";
+    ferrule.apply(stream).ok();
+    let of_stream = |field: &str| {
+        let answer = ferrule.run(&["status", "-o", "json"]).ok();
+        let status: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
+        status["streams"][0][field].as_u64()
+    };
+    until("all is taken in", || (of_stream("records") == Some(3000)).then_some(()));
+    let pipeline = pipeline("late", "numbers", "[]", "{class: blackhole}");
+    ferrule.apply(&pipeline.replace("  source:", "  start: beginning\n  source:")).ok();
+    until("all is delivered", || (status(&ferrule, "late", "delivered") == 3000).then_some(()));
+    assert_eq!(of_stream("dropped"), Some(0));
+}
+
+#[test]
 fn a_record_that_a_function_cannot_take_goes_to_the_dead_letters() {
     let ferrule = Ferrule::start();
     let lines = ferrule.folder().join("lines");

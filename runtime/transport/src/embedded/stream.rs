@@ -99,6 +99,8 @@ pub(super) struct Stream {
     pub(super) written_position: Option<Vec<u8>>,
     pub(super) dropped: u64,
     pub(super) holds: HashMap<u64, Hold>,
+    /// What every reader was past when the last of them was forgotten.
+    past: u64,
     pub(super) names: HashMap<String, u64>,
     pub(super) next_reader: u64,
     pub(super) last_ms: i64,
@@ -123,6 +125,7 @@ impl Stream {
             written_position: None,
             dropped: 0,
             holds: HashMap::new(),
+            past: 0,
             names: HashMap::new(),
             next_reader: 0,
             last_ms: i64::MIN,
@@ -130,9 +133,9 @@ impl Stream {
         }
     }
 
-    /// What every reader is past.
+    /// What every reader is past. Without readers nothing is read: what came since waits for the first of them.
     pub(super) fn low(&self) -> u64 {
-        let low = self.holds.values().map(|hold| hold.cursor.low).min().unwrap_or(self.visible);
+        let low = self.holds.values().map(|hold| hold.cursor.low).min().unwrap_or(self.past);
         low.min(self.visible).max(self.first)
     }
 
@@ -263,8 +266,13 @@ impl Stream {
 
     /// Forgets a named reader; `false` if there is none.
     pub(super) fn forget(&mut self, name: &str) -> bool {
+        let low = self.low();
         let number = self.names.remove(name);
-        number.is_some_and(|number| self.holds.remove(&number).is_some())
+        let known = number.is_some_and(|number| self.holds.remove(&number).is_some());
+        if known && self.holds.is_empty() {
+            self.past = low;
+        }
+        known
     }
 
     pub(super) fn name_of(&self, number: u64) -> Option<&String> {

@@ -105,6 +105,11 @@ async fn what_was_read_is_kept_by_bytes_and_by_age() {
     for text in ["a", "b", "c", "d", "e"] {
         log.append(&stream, batch(text), None).await.unwrap();
     }
+    assert_eq!(log.usage(&stream).first_offset, 0, "nobody has read it");
+    let mut first = log.reader(&stream, ReaderId::Named("first".into()), StartAt::Oldest).await.unwrap();
+    first.commit(&Cursor { low: 5, done: Vec::new() });
+    drop(first);
+    log.forget_reader(&stream, "first");
     assert_eq!(log.usage(&stream).first_offset, 2, "three bytes are kept");
     let mut reader = log.reader(&stream, ReaderId::Named("pipeline".into()), StartAt::Oldest).await.unwrap();
     assert_eq!(reader.position(), 2);
@@ -128,6 +133,7 @@ async fn an_old_segment_with_little_in_it_goes() {
         log.configure(stream, StreamOptions { keep, ..StreamOptions::new(Durability::System) });
     }
     let slow_reader = log.reader(&slow, ReaderId::Named("slow".into()), StartAt::Oldest).await.unwrap();
+    let mut fast_reader = log.reader(&fast, ReaderId::Named("fast".into()), StartAt::Oldest).await.unwrap();
     let held = batch("held for long");
     log.append(&slow, held.clone(), None).await.unwrap();
     let large = "x".repeat(1_000);
@@ -135,9 +141,10 @@ async fn an_old_segment_with_little_in_it_goes() {
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while first.exists() {
         assert!(std::time::Instant::now() < deadline, "the first segment is never removed");
-        log.append(&fast, batch(&large), None).await.unwrap();
+        let offset = log.append(&fast, batch(&large), None).await.unwrap().first_offset;
+        fast_reader.commit(&Cursor { low: offset + 1, done: Vec::new() });
     }
-    drop(slow_reader);
+    drop((slow_reader, fast_reader));
     for _ in 0..2 {
         let mut reader = log.reader(&slow, ReaderId::Passing, StartAt::Oldest).await.unwrap();
         let entries = reader.next(10, 100).await.unwrap();

@@ -213,11 +213,7 @@ impl Log for NatsLog {
             return self.memory.forget_reader(stream, name);
         }
         if let Some(stream) = self.known(stream) {
-            let mut state = lock(&stream.state);
-            if let Some(number) = state.names.remove(name) {
-                state.holds.remove(&number);
-            }
-            drop(state);
+            lock(&stream.state).forget_reader(name);
             stream.wake();
         }
         self.shared.savings.forget([self.shared.jetstream.names.cursor(stream, name)]);

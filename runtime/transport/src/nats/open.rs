@@ -158,7 +158,7 @@ impl Shared {
         if records > 0 && !state.has_room(records, bytes) {
             match (when_full, state.low()) {
                 (WhenFull::DropNewest, _) => taken = false,
-                (WhenFull::DropOldest, Some((low, _))) if low < state.head.end => return Ok(Admitted::Oldest(low)),
+                (WhenFull::DropOldest, (low, _)) if low < state.head.end => return Ok(Admitted::Oldest(low)),
                 _ => return Ok(Admitted::Full),
             }
         }

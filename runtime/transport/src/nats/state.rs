@@ -67,6 +67,8 @@ pub(super) struct State {
     pub(super) tail: VecDeque<Frame>,
     pub(super) tail_bytes: u64,
     pub(super) holds: HashMap<u64, Hold>,
+    /// The low-water mark, and the bytes before it, when the last reader was forgotten.
+    pub(super) past: (u64, u64),
     /// The numbers of the named readers.
     pub(super) names: HashMap<String, u64>,
     pub(super) next_reader: u64,
@@ -150,14 +152,31 @@ impl State {
         }
     }
 
-    /// The low-water mark of all readers, and the bytes ever appended before it.
-    pub(super) fn low(&self) -> Option<(u64, u64)> {
-        self.holds.values().map(|hold| (hold.cursor.low, hold.before)).min()
+    /// The low-water mark of all readers, and the bytes ever appended before it. Without readers nothing is read: what came since
+    /// waits for the first of them.
+    pub(super) fn low(&self) -> (u64, u64) {
+        let low = self.holds.values().map(|hold| (hold.cursor.low, hold.before)).min();
+        low.unwrap_or_else(|| self.past.max(self.held()))
+    }
+
+    /// The offset of the oldest record that NATS holds, and the bytes ever appended before it.
+    fn held(&self) -> (u64, u64) {
+        let end = (self.head.end, self.head.before + self.head.size);
+        if self.oldest.sequence == 0 { end } else { (self.oldest.first, self.oldest.before) }
+    }
+
+    /// Forgets a named reader.
+    pub(super) fn forget_reader(&mut self, name: &str) {
+        let low = self.low();
+        let known = self.names.remove(name).is_some_and(|number| self.holds.remove(&number).is_some());
+        if known && self.holds.is_empty() {
+            self.past = low;
+        }
     }
 
     /// Records and bytes that somebody has not read.
     pub(super) fn unread(&self) -> (u64, u64) {
-        let (low, before) = self.low().unwrap_or(self.admitted);
+        let (low, before) = self.low();
         (self.admitted.0.saturating_sub(low), self.admitted.1.saturating_sub(before))
     }
 
@@ -173,10 +192,10 @@ impl State {
         self.marks.get(index).filter(|mark| mark.first <= offset).copied()
     }
 
-    /// Every reader that is not past the end of this message is moved there, and what it has not read counts as dropped.
+    /// Every reader that is not past the end of this message is moved there, and what is not read counts as dropped.
     pub(super) fn drop_until(&mut self, mark: Mark) {
-        let Some((low, _)) = self.low() else { return };
-        self.dropped += mark.end.saturating_sub(low);
+        self.dropped += mark.end.saturating_sub(self.low().0);
+        self.past = self.past.max((mark.end, mark.before + mark.size));
         for hold in self.holds.values_mut().filter(|hold| hold.cursor.low < mark.end) {
             hold.cursor.low = mark.end;
             hold.cursor.done.retain(|done| done.end > mark.end);
@@ -206,10 +225,8 @@ impl State {
     /// The offset of the oldest record that is held, and the bytes ever appended before it. What a stream that keeps nothing is to
     /// remove counts as gone at once; with NATS it goes with its whole message, soon after.
     pub(super) fn first(&self) -> (u64, u64) {
-        let end = (self.head.end, self.head.before + self.head.size);
-        let held = if self.oldest.sequence == 0 { end } else { (self.oldest.first, self.oldest.before) };
         let keeps = self.options.is_none_or(|options| options.keep.bytes > 0);
-        if keeps { held } else { held.max(self.low().unwrap_or(end)) }
+        if keeps { self.held() } else { self.held().max(self.low()) }
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -219,7 +236,7 @@ impl State {
             next_offset: self.head.end,
             first_offset,
             bytes: total.saturating_sub(gone),
-            unread_bytes: total.saturating_sub(self.low().map_or(total, |(_, before)| before)),
+            unread_bytes: total.saturating_sub(self.low().1),
             dropped: self.dropped,
             readers: self.holds.values().filter(|hold| hold.open).count(),
         }

@@ -53,7 +53,7 @@ impl Shared {
             return Ok(());
         }
         self.learn_of_readers(stream).await?;
-        let (low, before) = lock(&stream.state).low().unwrap_or((head.end, total));
+        let (low, before) = lock(&stream.state).low();
         let over = before.saturating_sub(keep.bytes);
         let stays = |mark: &Mark| {
             let old = mark.appended_ms < aged;
