@@ -9,6 +9,7 @@ use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use ferrule_host::{CallError, PullLimits, Pulled};
@@ -58,6 +59,8 @@ struct Intake {
     session: u64,
     tokens: Vec<u64>,
     position: Option<Vec<u8>>,
+    /// Records among them that are too large for the log, with their tokens.
+    large: Vec<(DeadLetter, u64)>,
 }
 
 /// An append under way.
@@ -65,6 +68,10 @@ struct Pending {
     appending: Appending,
     session: u64,
     tokens: Vec<u64>,
+    /// Of records that are in the dead letters when it is done.
+    large: Vec<u64>,
+    /// Whether those are still being stored.
+    storing: Arc<AtomicBool>,
     bytes: u64,
     /// Whether the position after it is saved with it.
     positioned: bool,
@@ -84,8 +91,6 @@ pub(crate) struct Source {
     pending: Option<Pending>,
     /// What came while an append was under way.
     gathered: Vec<Intake>,
-    /// Records that are too large for the log, until their dead letters are stored.
-    refused: Vec<(DeadLetter, u64)>,
     /// Whether the outside system gives again what was not taken in.
     again: bool,
     session: u64,
@@ -111,7 +116,7 @@ impl Source {
         pull: Pull,
         intake: watch::Sender<u64>,
     ) -> Self {
-        let (pending, gathered, refused) = (None, Vec::new(), Vec::new());
+        let (pending, gathered) = (None, Vec::new());
         Self {
             uid,
             keeper,
@@ -122,7 +127,6 @@ impl Source {
             intake,
             pending,
             gathered,
-            refused,
             again: false,
             session: 0,
             linger: Linger::default(),
@@ -200,7 +204,7 @@ impl Source {
 
     /// Whether nothing is in hand that is not in the log.
     fn is_idle(&self) -> bool {
-        self.pending.is_none() && self.gathered.is_empty() && self.refused.is_empty()
+        self.pending.is_none() && self.gathered.is_empty()
     }
 
     /// Where the source goes on, as the log has it; none when the order changed first.
@@ -260,7 +264,6 @@ impl Source {
                 self.forget();
                 return if order.stop { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
             }
-            self.store_refused(&mut live).await;
             self.tell_intake(&order);
             if let Err(error) = self.next(&mut live, &order, &mut attached, &mut hasty).await {
                 return self.broke(&live, &error);
@@ -297,7 +300,6 @@ impl Source {
         let pulled = {
             let (acks, orders, pending) = (&self.acks, &mut self.keeper.orders, &mut self.pending);
             let turned = turned(&mut self.turn, self.turn_after);
-            let retry = !self.refused.is_empty();
             let interrupt = async {
                 tokio::select! {
                     _ = orders.changed() => {}
@@ -305,7 +307,6 @@ impl Source {
                     () = acks.ready() => {}
                     receipt = append(pending) => appended = Some(receipt),
                     () = turned => {}
-                    () = tokio::time::sleep(Duration::from_secs(1)), if retry => {}
                 }
                 disturbed = true;
             };
@@ -352,12 +353,15 @@ impl Source {
     fn is_full(&self) -> bool {
         let gathered: u64 = self.gathered.iter().map(|intake| intake.records.size() as u64).sum();
         let limit = if self.needs_reader() { 0 } else { GATHERED };
-        !self.refused.is_empty() || (self.pending.is_some() && gathered >= limit)
+        self.pending.is_some() && gathered >= limit
     }
 
     /// What an append waits for, in words.
     fn held_back_by(&self) -> String {
-        let Some(pending) = &self.pending else { return "held back: dead letters wait to be stored".to_owned() };
+        let Some(pending) = &self.pending else { return String::new() };
+        if pending.storing.load(Relaxed) {
+            return "held back: dead letters wait to be stored".to_owned();
+        }
         if let Some(trouble) = self.log.health().trouble {
             return format!("held back: the log takes nothing now: {trouble}");
         }
@@ -379,11 +383,10 @@ impl Source {
         self.again |= position.is_some();
         let limit = self.guarantees().largest_record;
         let fits = |index: usize| records.record_size(index) <= limit;
+        let mut letters = Vec::new();
         if records.size() > limit && !(0..records.len()).all(fits) {
             let (fitting, large): (Vec<u32>, Vec<u32>) = (0..records.count).partition(|index| fits(*index as usize));
-            for index in large {
-                self.refuse(&records, index as usize, limit);
-            }
+            letters.extend(large.into_iter().map(|index| self.too_large(&records, index as usize, limit)));
             match records.select(&fitting) {
                 Ok(selected) => records = selected,
                 Err(error) => return self.keeper.shared.error(error.to_string()),
@@ -392,10 +395,10 @@ impl Source {
         let tokens = records.tokens.to_vec();
         records.tokens = Default::default();
         records.attempts = Default::default();
-        if records.is_empty() && position.is_none() {
+        if records.is_empty() && position.is_none() && letters.is_empty() {
             return;
         }
-        self.gathered.push(Intake { records, session: self.session, tokens, position });
+        self.gathered.push(Intake { records, session: self.session, tokens, position, large: letters });
         self.send();
     }
 
@@ -406,10 +409,15 @@ impl Source {
             let session = self.gathered.first().map_or(0, |intake| intake.session);
             let count = self.gathered.iter().take_while(|intake| intake.session == session).count();
             let (mut batches, mut tokens, mut position) = (Vec::with_capacity(count), Vec::new(), None);
+            let (mut letters, mut large) = (Vec::new(), Vec::new());
             for intake in self.gathered.drain(..count) {
                 batches.push(intake.records);
                 tokens.extend(intake.tokens);
                 position = intake.position.or(position);
+                for (letter, token) in intake.large {
+                    letters.push(letter);
+                    large.push(token);
+                }
             }
             let records = match Batch::concat(&batches) {
                 Ok(records) => records,
@@ -419,7 +427,19 @@ impl Source {
             let (bytes, positioned) = (records.size() as u64, position.is_some());
             let watched = self.keeper.shared.tail.is_watched().then(|| records.clone());
             let shared = self.keeper.shared.clone();
+            let storing = Arc::new(AtomicBool::new(!letters.is_empty()));
+            let (stored, dead_letters) = (storing.clone(), self.dead_letters.clone());
             let appending: Appending = Box::pin(async move {
+                // First, since the position behind these records is saved with what is appended.
+                while stored.load(Relaxed) {
+                    match dead_letters.store(letters.clone()).await {
+                        Ok(()) => stored.store(false, Relaxed),
+                        Err(error) => {
+                            shared.error(format!("dead letters cannot be stored: {error}"));
+                            tokio::time::sleep(ASK_AGAIN).await;
+                        }
+                    }
+                }
                 loop {
                     match log.append(&uid, records.clone(), position.clone()).await {
                         Err(error @ LogError::Unavailable(_)) => {
@@ -430,7 +450,7 @@ impl Source {
                     }
                 }
             });
-            self.pending = Some(Pending { appending, session, tokens, bytes, positioned, watched });
+            self.pending = Some(Pending { appending, session, tokens, large, storing, bytes, positioned, watched });
             let Some(receipt) = append(&mut self.pending).now_or_never() else { return };
             self.appended(receipt);
         }
@@ -443,6 +463,7 @@ impl Source {
             // The records are not settled, so the outside system gives them again.
             Err(error) => return self.keeper.shared.error(format!("records were not taken in: {error}")),
         };
+        self.acks.safe(pending.session, pending.large);
         let count = pending.tokens.len() as u64;
         if !receipt.taken || !self.needs_reader() {
             // Safe in the log, or dropped and counted as the stream's policy says.
@@ -465,15 +486,14 @@ impl Source {
         }
     }
 
-    fn refuse(&mut self, records: &Batch, index: usize, limit: usize) {
+    /// The dead letter of a record that the log does not take, and the record's token.
+    fn too_large(&self, records: &Batch, index: usize, limit: usize) -> (DeadLetter, u64) {
         let record = records.record(index);
         let payload = records.payload.get_shared(index);
         let kept = payload.len().min(KEPT_HEAD);
         let id = match record.upstream_id {
-            [] => RecordId::of_upstream(
-                &self.uid,
-                &[&record.token.unwrap_or_default().to_le_bytes()[..], b"too large"].concat(),
-            ),
+            // It has no address. Tokens begin anew with each session, and sessions with each process.
+            [] => RecordId::of_upstream(&self.uid, uuid::Uuid::new_v4().as_bytes()),
             upstream => RecordId::of_upstream(&self.uid, upstream),
         };
         let letter = DeadLetter {
@@ -494,20 +514,7 @@ impl Source {
             headers: bytes::Bytes::new(),
             truncated: (payload.len() - kept) as u64,
         };
-        self.refused.push((letter, record.token.unwrap_or_default()));
-    }
-
-    async fn store_refused(&mut self, live: &mut Live) {
-        if self.refused.is_empty() {
-            return;
-        }
-        let letters = self.refused.iter().map(|(letter, _)| letter.clone()).collect();
-        if let Err(error) = self.dead_letters.store(letters).await {
-            return self.keeper.shared.error(format!("dead letters cannot be stored: {error}"));
-        }
-        let tokens: Vec<u64> = self.refused.drain(..).map(|(_, token)| token).collect();
-        // If this fails, the next call fails too, and that is where it is told.
-        let _ = live.guest.settle(&tokens).await;
+        (letter, record.token.unwrap_or_default())
     }
 
     fn broke(&mut self, live: &Live, error: &CallError) -> ControlFlow<()> {
@@ -516,7 +523,6 @@ impl Source {
         self.keeper.shared.end_session();
         self.acks.end_session();
         self.keeper.shared.set_replayable(None);
-        self.refused.clear();
         self.forget();
         ControlFlow::Continue(())
     }
