@@ -12,7 +12,7 @@ use crate::{at, path_in};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
-    /// The folder, as an absolute path; to be granted for writing.
+    /// The folder, as an absolute path; to be granted: `read` to a source, `write` to a sink.
     folder: String,
     /// The file, relative to the folder; made if it is not there.
     file: String,

@@ -23,7 +23,7 @@ const CHUNK: usize = 64 * 1024;
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Parameters {
-    /// The folder, as an absolute path; to be granted for reading.
+    /// The folder, as an absolute path; to be granted: `read` to a source, `write` to a sink.
     folder: String,
     /// The file, relative to the folder.
     file: String,

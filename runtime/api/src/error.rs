@@ -131,7 +131,8 @@ fn status_code(code: Code) -> tonic::Code {
         | Code::Unresolved
         | Code::ComponentMissing
         | Code::ComponentBroken
-        | Code::NotRepeatable => Status::FailedPrecondition,
+        | Code::NotRepeatable
+        | Code::NotRunning => Status::FailedPrecondition,
         Code::NetDenied | Code::FileDenied | Code::LoopbackDenied | Code::ListenDenied | Code::AddressDenied => {
             Status::PermissionDenied
         }

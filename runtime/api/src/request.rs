@@ -52,6 +52,8 @@ pub struct Application {
     pub namespace: Option<String>,
     /// Values for `${env:NAME}`: see [`environment_of`].
     pub environment: BTreeMap<String, String>,
+    /// Nothing will be applied later: what streams and pipelines need and is not there is an error, and no condition that may pass.
+    pub complete: bool,
 }
 
 /// The variables that documents ask for by `${env:NAME}`, as far as `lookup` has them, so that a server is told these and no

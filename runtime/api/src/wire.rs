@@ -130,6 +130,7 @@ impl From<Application> for proto::ApplyRequest {
             set: a.set.unwrap_or_default(),
             namespace: a.namespace.unwrap_or_default(),
             environment: a.environment.into_iter().collect(),
+            complete: a.complete,
         }
     }
 }
@@ -147,6 +148,7 @@ pub(crate) fn application_in(a: proto::ApplyRequest) -> Result<Application, Erro
         set: some(a.set),
         namespace: some(a.namespace),
         environment: a.environment.into_iter().collect(),
+        complete: a.complete,
     })
 }
 

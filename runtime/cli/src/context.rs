@@ -16,6 +16,8 @@ pub(crate) struct Surroundings {
     pub(crate) server: Option<String>,
     /// The data folder of a server of this user: `FERRULE_DATA`, or `ferrule` in the place the system names for such data.
     pub(crate) data: Option<PathBuf>,
+    /// Where commands without a server keep compiled forms: `ferrule/compiled` in the user's cache folder.
+    pub(crate) compiled: Option<PathBuf>,
     /// The folder that holds this executable.
     pub(crate) executable_folder: Option<PathBuf>,
 }
@@ -23,18 +25,19 @@ pub(crate) struct Surroundings {
 impl Surroundings {
     pub(crate) fn read() -> Self {
         let set = |name: &str| env::var_os(name).filter(|v| !v.is_empty());
-        let data = set("FERRULE_DATA").map(PathBuf::from).or_else(|| {
-            let base = set("XDG_DATA_HOME")
-                .map(PathBuf::from)
-                .or_else(|| set("HOME").map(|home| Path::new(&home).join(".local/share")))?;
-            Some(base.join("ferrule"))
-        });
+        let base = |variable: &str, below_home: &str| {
+            set(variable).map(PathBuf::from).or_else(|| set("HOME").map(|home| Path::new(&home).join(below_home)))
+        };
+        let data = set("FERRULE_DATA")
+            .map(PathBuf::from)
+            .or_else(|| Some(base("XDG_DATA_HOME", ".local/share")?.join("ferrule")));
+        let compiled = base("XDG_CACHE_HOME", ".cache").map(|base| base.join("ferrule/compiled"));
         let executable_folder = env::current_exe()
             .ok()
             .and_then(|exe| exe.canonicalize().ok())
             .and_then(|exe| Some(exe.parent()?.to_owned()));
         let server = env::var("FERRULE_SERVER").ok().filter(|s| !s.is_empty());
-        Self { no_color: set("NO_COLOR").is_some(), server, data, executable_folder }
+        Self { no_color: set("NO_COLOR").is_some(), server, data, compiled, executable_folder }
     }
 
     /// The folders with the guests that came with this executable: `guests/` beside it or one level up.

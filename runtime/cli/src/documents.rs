@@ -95,8 +95,13 @@ pub(crate) fn cannot_read(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(exit, format!("cannot read {}: {error}", path.display())).with_code(Code::Unreadable)
 }
 
-/// Reads all objects of all sources, and all that is wrong with them at once. `noun` is what the command line said they are.
-pub(crate) fn read_objects(sources: &[Source], noun: Option<Kind>) -> Result<Vec<(Object, PathBuf)>, Failure> {
+/// Reads all objects of all sources, and all that is wrong with them at once. `noun` is what the command line said they are, and
+/// `verb` what is to be done with them.
+pub(crate) fn read_objects(
+    sources: &[Source],
+    noun: Option<Kind>,
+    verb: &str,
+) -> Result<Vec<(Object, PathBuf)>, Failure> {
     let env = |name: &str| std::env::var(name).ok();
     let (mut objects, mut problems) = (Vec::new(), Vec::<Diagnostic>::new());
     for source in sources {
@@ -105,6 +110,7 @@ pub(crate) fn read_objects(sources: &[Source], noun: Option<Kind>) -> Result<Vec
             Err(found) => problems.extend(found),
         }
     }
+    ferrule_model::document::say_verb(&mut problems, verb);
     if problems.is_empty() { Ok(objects) } else { Err(not_valid(problems)) }
 }
 
@@ -141,7 +147,8 @@ fn exit_of(code: Code) -> Exit {
         | Code::VersionTaken
         | Code::AddressInUse
         | Code::ServerRunning
-        | Code::LetterBusy => Exit::Conflict,
+        | Code::LetterBusy
+        | Code::NotRunning => Exit::Conflict,
         Code::NoServer => Exit::NoServer,
         Code::Usage => Exit::Usage,
         Code::TimedOut | Code::DrainTimedOut | Code::NotReady => Exit::TimedOut,

@@ -3,6 +3,7 @@
 mod built;
 mod client;
 mod commands;
+mod compiled;
 mod context;
 mod documents;
 mod exit;
@@ -18,9 +19,10 @@ use crate::commands::Command;
 use crate::context::{Context, Surroundings};
 use crate::output::{ColorChoice, Format, Output};
 
-/// Runs WebAssembly connectors and functions in a sandbox and moves records through them.
+/// Ferrule is a connector platform: it moves records from sources through functions to sinks, and runs each of them as a
+/// WebAssembly component in a sandbox of its own.
 #[derive(Debug, Parser)]
-#[command(name = "ferrule", version, about, arg_required_else_help = true, infer_subcommands = false)]
+#[command(name = "ferrule", version, arg_required_else_help = true, infer_subcommands = false)]
 #[command(after_help = "First steps: `ferrule new source my-source`, then `ferrule run pipeline.yaml`.\n\
                         Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 refused, 6 no server,\n\
                         7 not valid, 8 differs, 9 timed out, 101 tests failed.")]

@@ -234,6 +234,14 @@ impl Table {
         self.rows.push(cells.into_iter().map(|(text, tone)| (one_line(&text), tone)).collect());
     }
 
+    /// Puts a column before the others: a cell for each row.
+    pub(crate) fn put_first(&mut self, head: &str, cells: impl Iterator<Item = String>) {
+        self.heads.insert(0, head.to_owned());
+        for (row, cell) in self.rows.iter_mut().zip(cells) {
+            row.insert(0, (one_line(&cell), Tone::Plain));
+        }
+    }
+
     /// The table as text, one line a row; the last column is not padded.
     pub(crate) fn render(&self, color: bool) -> String {
         let mut widths: Vec<usize> = self.heads.iter().map(|h| h.chars().count()).collect();

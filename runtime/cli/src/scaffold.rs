@@ -79,11 +79,16 @@ impl Template {
     }
 }
 
-/// Names that Rust or cargo would take for something else as the name of a crate.
-const RESERVED: [&str; 24] = [
-    "as", "async", "await", "break", "const", "core", "crate", "dyn", "enum", "fn", "for", "impl", "let", "match",
-    "mod", "move", "self", "std", "struct", "super", "test", "trait", "type", "use",
+/// The keywords of Rust, those for later included. Those that mean something in some places only can name a crate.
+const KEYWORDS: [&str; 51] = [
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
+
+/// Crates that are there already: those that come with Rust, and those that the project uses.
+const CRATES: [&str; 8] = ["alloc", "core", "ferrule-sdk", "proc-macro", "schemars", "serde", "std", "test"];
 
 /// Checks the name of a component, by the rule of the contract and so that a crate can have it too.
 pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
@@ -100,8 +105,11 @@ pub(crate) fn check_name(name: &str) -> Result<(), &'static str> {
     if name.split('-').any(|word| !word.starts_with(|c: char| c.is_ascii_lowercase())) {
         return Err("after a hyphen comes a letter, and none at the end");
     }
-    if RESERVED.contains(&name) {
-        return Err("it means something to Rust");
+    if KEYWORDS.contains(&name) {
+        return Err("it is a keyword of Rust");
+    }
+    if CRATES.contains(&name) {
+        return Err("a crate of that name comes with Rust or is used by the project");
     }
     Ok(())
 }
@@ -157,7 +165,13 @@ mod tests {
             "../x",
             "ümlaut",
             "fn",
+            "static",
+            "yield",
+            "gen",
             "test",
+            "alloc",
+            "serde",
+            "ferrule-sdk",
             long.as_str(),
         ] {
             assert!(check_name(bad).is_err(), "{bad}");

@@ -1,7 +1,13 @@
 //! How objects and their states are shown: tables, and the words that several verbs share.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use ferrule_api::report::{Action, AppliedObject, LogStatus, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::request::Query;
+use ferrule_api::{Client, Platform};
 use ferrule_model::conditions::{Condition, Truth, types};
+use ferrule_model::lookup;
 use ferrule_model::{Diagnostic, Kind, Object, Ref};
 use serde::Serialize;
 use serde_json::Value;
@@ -20,6 +26,50 @@ fn reference_text(reference: &Ref) -> String {
         Ref::Uid(uid) => uid.to_string(),
         Ref::Name { name, version: Some(version), .. } => format!("{name}@{version}"),
         Ref::Name { name, .. } => name.clone(),
+    }
+}
+
+/// All objects, for the names behind ids. Documents of KPS refer to each other by id.
+#[derive(Default)]
+pub(crate) struct Names {
+    all: Vec<Arc<Object>>,
+    by_uid: HashMap<String, String>,
+}
+
+impl Names {
+    /// Asks the server for all objects.
+    pub(crate) async fn fetch(client: &Client) -> Result<Self, Failure> {
+        let all = client.get(Query::default()).await?;
+        Ok(all.into_iter().map(|stored| Arc::new(stored.object)).collect())
+    }
+
+    /// The name of the project that an object belongs to; empty if it belongs to none.
+    pub(crate) fn project(&self, object: &Object) -> String {
+        let own = || object.metadata.namespace.clone();
+        lookup::project_of(&self.all, object).or_else(own).unwrap_or_default()
+    }
+
+    /// The value with names in the place of `{uid: ...}`, as far as they are known.
+    pub(crate) fn shown(&self, value: &Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let uid = members.get("uid").filter(|_| members.len() == 1).and_then(Value::as_str);
+                match uid.and_then(|uid| self.by_uid.get(uid)) {
+                    Some(name) => Value::from(name.as_str()),
+                    None => members.iter().map(|(name, value)| (name.clone(), self.shown(value))).collect(),
+                }
+            }
+            Value::Array(items) => items.iter().map(|item| self.shown(item)).collect(),
+            other => other.clone(),
+        }
+    }
+}
+
+impl FromIterator<Arc<Object>> for Names {
+    fn from_iter<I: IntoIterator<Item = Arc<Object>>>(objects: I) -> Self {
+        let all: Vec<Arc<Object>> = objects.into_iter().collect();
+        let by_uid = all.iter().map(|object| (object.uid().to_string(), object.name().to_owned())).collect();
+        Self { all, by_uid }
     }
 }
 
@@ -69,8 +119,8 @@ fn readiness(object: &Object) -> (String, Tone, String) {
     (text, tone, why)
 }
 
-/// Objects as rows; with columns of its own for one kind, with a column for the kind otherwise.
-pub(crate) fn objects_table(kind: Option<Kind>, objects: &[Object]) -> Table {
+/// Objects as rows; with columns of its own for one kind, with a column for the kind otherwise; with their projects where these differ.
+pub(crate) fn objects_table(kind: Option<Kind>, objects: &[Object], names: &Names) -> Table {
     let plain = |text: String| (text, Tone::Plain);
     let name = |o: &Object| plain(o.metadata.name.clone());
     let mut table = match kind {
@@ -85,15 +135,16 @@ pub(crate) fn objects_table(kind: Option<Kind>, objects: &[Object]) -> Table {
     for object in objects {
         let (ready, tone, reason) = readiness(object);
         let (ready, reason, age) = ((ready, tone), plain(reason), plain(age(object)));
-        let of = |pointer: &str| plain(cell(&object.spec, pointer));
+        let spec = names.shown(&object.spec);
+        let of = |pointer: &str| plain(cell(&spec, pointer));
         match kind {
             None => {
-                let project = object.metadata.namespace.clone().unwrap_or_else(|| "-".to_owned());
+                let project = dash(names.project(object));
                 let kind = object.kind.to_string();
                 table.toned([plain(kind), plain(project), name(object), ready, reason, age]);
             }
             Some(Kind::Class | Kind::Function) => {
-                let summary = ["/summary", "/description"].iter().map(|p| cell(&object.spec, p)).find(|t| t != "-");
+                let summary = ["/summary", "/description"].iter().map(|p| cell(&spec, p)).find(|t| t != "-");
                 let summary = plain(summary.unwrap_or_else(|| "-".to_owned()));
                 table.toned([name(object), of("/version"), summary, ready, reason, age]);
             }
@@ -109,7 +160,22 @@ pub(crate) fn objects_table(kind: Option<Kind>, objects: &[Object]) -> Table {
             Some(_) => table.toned([name(object), ready, reason, age]),
         }
     }
+    if kind.is_some_and(Kind::is_in_project) {
+        let projects: Vec<String> = objects.iter().map(|object| names.project(object)).collect();
+        if projects.iter().any(|project| *project != projects[0]) {
+            table.put_first("PROJECT", projects.into_iter().map(dash));
+        }
+    }
     table
+}
+
+fn dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+/// How a guest says that it is; a dash for one that says nothing of it, which most do as long as their work goes well.
+pub(crate) fn health(word: &str) -> &str {
+    if word == "unknown" { "-" } else { word }
 }
 
 /// How a word for a state looks.
@@ -151,7 +217,7 @@ pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
             plain(s.direction.clone()),
             plain(s.class.clone()),
             toned(&s.state),
-            toned(&s.health),
+            toned(health(&s.health)),
             plain(s.records.to_string()),
             plain(short_number(s.records_per_second)),
             plain(short_number(s.bytes_per_second)),
@@ -311,6 +377,35 @@ mod tests {
         assert!(long.ends_with("… [FE0501]") && long.chars().count() <= 60, "{long}");
         assert!(clipped(&format!("{} (FE0210)", "word ".repeat(40))).ends_with("… (FE0210)"));
         assert_eq!(clipped("not granted [FE0401]. Apply:\nkind: Grant"), "not granted [FE0401]. Apply:…");
+    }
+
+    #[test]
+    fn names_stand_where_documents_have_ids_and_projects_where_they_differ() {
+        let object = |kind, name: &str, uid: &str, namespace: &str, spec| {
+            let mut object = Object::new(kind, name, spec).unwrap();
+            object.metadata.uid = uid.into();
+            object.metadata.namespace = Some(namespace.to_owned()).filter(|n| !n.is_empty());
+            Arc::new(object)
+        };
+        let spec = json!({"class": {"uid": "c1"}, "labels": [{"category": {"uid": "k1"}, "value": "v"}]});
+        let all = [
+            object(Kind::Project, "halls", "p1", "", json!({})),
+            object(Kind::Class, "thermo", "c1", "", json!({})),
+            object(Kind::Instance, "one", "i1", "p1", spec.clone()),
+            object(Kind::Instance, "two", "i2", "yards", json!({"class": "thermo@1"})),
+        ];
+        let names: Names = all.iter().cloned().collect();
+        let unknown = json!([{"category": {"uid": "k1"}, "value": "v"}]);
+        assert_eq!(names.shown(&spec), json!({"class": "thermo", "labels": unknown}));
+        let table = |objects: &[Arc<Object>]| {
+            let objects: Vec<Object> = objects.iter().map(|object| Object::clone(object)).collect();
+            objects_table(Some(Kind::Instance), &objects, &names).render(false)
+        };
+        let both = table(&all[2..]);
+        assert!(both.starts_with("PROJECT   NAME   CLASS"), "{both}");
+        assert!(both.contains("halls     one    thermo "), "{both}");
+        assert!(both.contains("yards     two    thermo@1 "), "{both}");
+        assert!(table(&all[2..3]).starts_with("NAME   CLASS"));
     }
 
     #[test]

@@ -30,5 +30,5 @@ pub use options::ControlOptions;
 pub use resolve::{Resolution, resolve};
 pub use runner::{Applied, Observation, Observed, Runner};
 pub use site::{SERVICE_DOMAIN_VERSION, Site};
-pub use snapshot::Snapshot;
+pub use snapshot::{LATER, Snapshot};
 pub use wanted::{Chosen, Wanted, WantedPipeline, WantedStep, WantedStream};

@@ -1,6 +1,6 @@
 //! From objects to what should run, and what to say of each object: pure, and the same answer for the same objects.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ferrule_model::conditions::types;
 use ferrule_model::connector::{StreamDirection, Values};
@@ -39,7 +39,7 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
     let configs = Configs::merge(snapshot, site);
     let mut reports = Vec::new();
     let mut streams = pipeline::Streams::new();
-    let mut granted = std::collections::HashMap::new();
+    let mut granted = HashMap::new();
     for object in snapshot.of(Kind::Stream) {
         let resolved = stream::resolve(snapshot, site, &configs, object).map(|resolved| {
             granted.insert(object.uid().clone(), resolved.granted);
@@ -48,8 +48,17 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
         streams.insert(object.uid().clone(), resolved);
     }
     let mut pipelines = Vec::new();
+    // Streams whose pipeline waits for something, and for what.
+    let mut waiting: HashMap<Uid, String> = HashMap::new();
     for object in snapshot.of(Kind::Pipeline) {
         let resolved = pipeline::resolve(snapshot, site, &streams, object);
+        if let Err(problem) = &resolved {
+            for (direction, uid) in pipeline::ends(snapshot, object) {
+                let does = if direction == StreamDirection::Ingress { "reads" } else { "writes" };
+                let text = format!("pipeline {} {does} it, and waits: {problem}", object.name());
+                waiting.entry(uid).or_insert(text);
+            }
+        }
         reports.push(pipeline_report(object, &resolved));
         pipelines.extend(resolved.ok().and_then(|resolved| resolved.wanted));
     }
@@ -66,7 +75,7 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
                 report.findings.extend(granted.remove(object.uid()));
                 let lasts = stream.direction == StreamDirection::Ingress && site.log.lasts(&stream.log);
                 let runs = lasts || used.contains(object.uid());
-                report.put(readiness(stream.direction, runs));
+                report.put(readiness(stream.direction, runs, waiting.get(object.uid())));
                 if stream.paused {
                     report.put(Finding::new(types::PAUSED, true, "Paused", "the document says so"));
                 }
@@ -129,9 +138,12 @@ fn simple(object: &Object, outcome: Result<(), Problem>) -> Report {
 
 /// What is known of a stream before its session runs. A source whose log lasts runs without a reader too: what it takes in waits
 /// for one. In memory it would be lost.
-fn readiness(direction: StreamDirection, runs: bool) -> Finding {
+fn readiness(direction: StreamDirection, runs: bool, waiting: Option<&String>) -> Finding {
     if runs {
         return Finding::new(types::READY, Truth::Unknown, "Starting", "its session is being opened");
+    }
+    if let Some(waiting) = waiting {
+        return Finding::new(types::READY, false, "PipelineWaits", waiting);
     }
     let message = match direction {
         StreamDirection::Ingress => {

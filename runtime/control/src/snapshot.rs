@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::finding::Problem;
 
+/// What is said of something that is not there and may come; whoever knows that nothing will come takes it out.
+pub const LATER: &str = " yet; apply its document";
+
 /// The objects that a resolution looks at. Objects that are being deleted are not in it.
 #[derive(Debug, Clone, Default)]
 pub struct Snapshot {
@@ -85,8 +88,9 @@ impl Snapshot {
                     Ref::Name { name, .. } => suggestion(name, names.filter(|other| other != name)),
                     Ref::Uid(_) => None,
                 };
-                let hint = near.map(|name| format!("; did you mean `{name}`?")).unwrap_or_default();
-                let message = format!("there is no {noun} `{reference}`{place} yet; apply its document{hint}");
+                let hint = near.map(|name| format!("; did you mean `{name}`?"));
+                let hint = hint.or_else(|| self.other_kind(kind, reference)).unwrap_or_default();
+                let message = format!("there is no {noun} `{reference}`{place}{LATER}{hint}");
                 Err(Problem::new("ReferenceMissing", Code::Unresolved, message))
             }
             ref several => {
@@ -100,6 +104,17 @@ impl Snapshot {
                 Err(Problem::new("Ambiguous", Code::Ambiguous, message))
             }
         }
+    }
+
+    /// Functions and classes are named in different places, and both are called after their component.
+    fn other_kind(&self, kind: Kind, reference: &Ref) -> Option<String> {
+        let Ref::Name { name, .. } = reference else { return None };
+        let (other, place) = match kind {
+            Kind::Class => (Kind::Function, "a function: name it under `functions`"),
+            Kind::Function => (Kind::Class, "a class: name it as a `source` or `sink`"),
+            _ => return None,
+        };
+        (!self.named(other, name).is_empty()).then(|| format!("; `{name}` is {place}"))
     }
 }
 

@@ -4,6 +4,8 @@ mod compiled;
 mod describe;
 mod inspect;
 
+pub use compiled::is_kept;
+
 use std::path::Path;
 use std::sync::Arc;
 

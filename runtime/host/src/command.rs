@@ -78,11 +78,6 @@ impl Engine {
             .map_err(|error| CommandError(format!("{error:#}")))?;
         Ok(Command { pre, _engine: self.clone() })
     }
-
-    /// Compiles and runs a command component once.
-    pub async fn run_command(&self, bytes: &[u8], arguments: &[String]) -> Result<CommandOutcome, CommandError> {
-        Ok(self.load_command(bytes).await?.run(arguments).await)
-    }
 }
 
 impl Command {

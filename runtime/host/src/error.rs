@@ -22,6 +22,9 @@ pub enum LoadError {
         /// What it looks like instead.
         found: String,
     },
+    /// WebAssembly that ends too early or was changed.
+    #[error("the file is damaged: {0}. Copy it again as a whole, or build it again")]
+    Damaged(String),
     /// A core module instead of a component.
     #[error(
         "this is a core WebAssembly module, not a component. In Rust build for `wasm32-wasip2`; a core module of another language becomes a component with `wasm-tools component new`"
@@ -34,7 +37,7 @@ pub enum LoadError {
     Command,
     /// None of the worlds of the contract.
     #[error(
-        "the component is none of source, sink, connector and function: it exports {found}, and {missing} is missing. Use the SDK's export macro, or the worlds in `wit/`"
+        "the component is none of source, sink, connector and function: it lacks {missing}; it exports {found}. Use the SDK's export macro, or the worlds in `wit/`"
     )]
     UnknownWorld {
         /// The exports it has.
@@ -94,7 +97,7 @@ impl LoadError {
     /// The page that explains it.
     pub fn code(&self) -> Code {
         match self {
-            Self::NotWasm { .. } => Code::NotWasm,
+            Self::NotWasm { .. } | Self::Damaged(_) => Code::NotWasm,
             Self::CoreModule => Code::CoreModule,
             Self::Command => Code::Command,
             Self::UnknownWorld { .. } => Code::UnknownWorld,

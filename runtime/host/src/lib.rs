@@ -22,7 +22,7 @@ mod observer;
 mod stdio;
 mod wake;
 
-pub use artifact::{CONTRACT, Component, World};
+pub use artifact::{CONTRACT, Component, World, is_kept};
 pub use command::{Command, CommandError, CommandOutcome};
 pub use engine::{Engine, EngineKind, EngineOptions};
 pub use error::{CallError, GuestError, GuestErrorKind, HostError, LoadError, Refusal, Spent};

@@ -184,7 +184,15 @@ impl Ability {
 
     /// The line of a grant that gives this ability, and no more.
     pub fn allowance(&self) -> Allowance {
-        Allowance::new(self.kind, self.target.to_string())
+        let target = match &self.target {
+            // An entry says the port, all of them too; only a name to look up has none.
+            Target::Host { host, ports } if ports.is_any() && self.kind != AbilityKind::Resolve => match host {
+                HostPattern::Exact(Host::Address(IpAddr::V6(address))) => format!("[{address}]:{ports}"),
+                host => format!("{host}:{ports}"),
+            },
+            target => target.to_string(),
+        };
+        Allowance::new(self.kind, target)
     }
 
     /// What both abilities reach, if anything.

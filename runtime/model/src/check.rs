@@ -242,10 +242,16 @@ impl Checker<'_> {
         };
         let title = class.title();
         let message = format!("{title} is {offered} and has no {} streams", wanted.name());
+        // The direction of what a pipeline implies is that of its place, which has no field.
+        let implied = self.object.kind == Kind::Pipeline
+            || self.object.metadata.owner_references.iter().any(|owner| owner.kind == Kind::Pipeline);
+        let (found, help) = if implied {
+            (class.name(), format!("name a class with {} streams here", wanted.name()))
+        } else {
+            (wanted.name(), "use the other direction, or another class".to_owned())
+        };
         self.found.push(
-            Diagnostic::new(Code::DirectionNotAllowed, message)
-                .at(self.object.path(path))
-                .help("use the other direction, or another class"),
+            Diagnostic::new(Code::DirectionNotAllowed, message).at(self.object.path(path)).found(found).help(help),
         );
     }
 

@@ -59,16 +59,6 @@ impl Columns {
     pub fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
-
-    /// The bits, in the order of the contract's flags.
-    pub fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// A set from its bits; unknown bits are dropped.
-    pub fn from_bits(bits: u8) -> Self {
-        Self(bits & Self::ALL.0)
-    }
 }
 
 impl std::ops::BitOr for Columns {

@@ -122,6 +122,7 @@ codes! {
     Internal = "FE0608", "something went wrong inside";
     TestFailed = "FE0609", "a test of the component failed";
     NotReady = "FE0610", "it did not get ready in time";
+    NotRunning = "FE0611", "it does not run";
 }
 
 /// The text is no code.

@@ -87,7 +87,8 @@ fn compile(schema: &Value, path: &str) -> Result<Validator, Box<Diagnostic>> {
             }
             _ => Diagnostic::new(Code::BadSchema, format!("not a valid JSON Schema: {}", message(&error)))
                 .found(shown(&place, error.instance()))
-                .at(place),
+                .at(place)
+                .help("mend the schema there; drafts 4 to 2020-12 are known, and `$schema` says which it is"),
         })
     })
 }

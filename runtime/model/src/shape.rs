@@ -81,6 +81,22 @@ impl Shape {
     }
 }
 
+impl Shape {
+    /// How to write such a value.
+    fn example(&self) -> Option<String> {
+        Some(match self {
+            Shape::Filled => "write at least one character that is no space".to_owned(),
+            Shape::Bool => "write true or false, without quotes".to_owned(),
+            Shape::Count(low, _) => format!("write a number such as {}, without quotes", low.max(&1)),
+            Shape::Span => "write a number and a unit, such as 500ms or 10s".to_owned(),
+            Shape::Size => "write a number and a unit, such as 64KiB".to_owned(),
+            Shape::Reference => "write a name, `name@version` where there are versions, or {uid: ...}".to_owned(),
+            Shape::Word(words) => format!("write one of these words, such as {}", words.first()?),
+            _ => return None,
+        })
+    }
+}
+
 /// A required field.
 pub(crate) const fn needed(name: &'static str, shape: Shape) -> Field {
     Field { name, shape, required: true }
@@ -152,7 +168,8 @@ impl Check {
 
     fn wrong(&mut self, code: Code, path: &str, shape: &Shape, value: &Value) {
         let expected = shape.expected();
-        self.add(Diagnostic::new(code, format!("expected {expected}")).at(path).found(shown(path, value)));
+        let diagnostic = Diagnostic::new(code, format!("expected {expected}")).at(path).found(shown(path, value));
+        self.add(diagnostic.maybe_help(shape.example()));
     }
 
     /// Checks a value. Words are put into the right case.
@@ -194,6 +211,7 @@ impl Check {
                             Diagnostic::new(Code::BadValue, format!("expected {}", shape.expected()))
                                 .at(path)
                                 .found(format!("{text:?}"))
+                                .maybe_help(shape.example())
                                 .maybe_help(help.map(|word| format!("did you mean {word}?"))),
                         );
                     }
@@ -288,7 +306,9 @@ impl Check {
 
     /// A field is missing.
     pub(crate) fn missing(&mut self, path: &str, expected: &str) {
-        self.add(Diagnostic::new(Code::MissingField, "missing").at(path).expected(expected));
+        let name = path.rsplit('.').next().unwrap_or(path);
+        let diagnostic = Diagnostic::new(Code::MissingField, "missing").at(path).expected(expected);
+        self.add(diagnostic.help(format!("add `{name}`")));
     }
 
     fn allowance(&mut self, path: &str, value: &Value) {
@@ -395,6 +415,9 @@ mod tests {
             ]
         );
         assert_eq!(check.found[0].help.as_deref(), Some("did you mean `count`?"));
+        for found in check.found.iter().filter(|found| matches!(found.code, Code::BadValue | Code::MissingField)) {
+            assert!(found.help.is_some(), "{found}");
+        }
     }
 
     #[test]

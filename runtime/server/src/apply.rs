@@ -1,6 +1,6 @@
 //! Applying documents: read, check everything, and only then write.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use ferrule_api::Error;
@@ -8,15 +8,17 @@ use ferrule_api::report::{Action, Applied, AppliedObject, Difference, Difference
 use ferrule_api::request::{Application, ApplyMode};
 use ferrule_host::Component;
 use ferrule_model::check::check_change;
+use ferrule_model::connector::PipelineSpec;
 use ferrule_model::document::expand;
+use ferrule_model::error::suggestion;
 use ferrule_model::lookup::Resolution;
-use ferrule_model::{Code, Diagnostic, Kind, Object, Uid};
+use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Uid};
 use ferrule_store::Principal;
 use serde_json::Value;
 
 use crate::platform::{Inner, applied, store_problem};
 use crate::read::{Files, Read, read_all};
-use crate::world::World;
+use crate::world::{World, is_owned_by};
 use crate::{check, delete, notes, register};
 
 /// An object as it is to be.
@@ -102,8 +104,12 @@ pub(crate) async fn diff(inner: &Inner, local: bool, application: Application) -
 
 /// Reads and checks everything; changes nothing.
 async fn plan(inner: &Inner, local: bool, application: &Application) -> Result<Plan, Error> {
+    let verb = match application.mode {
+        ApplyMode::Update => "update",
+        ApplyMode::Apply | ApplyMode::Create => "create",
+    };
     let (mut reads, mut warnings) =
-        read_all(&application.documents, &application.environment).map_err(Error::Refused)?;
+        read_all(&application.documents, &application.environment, verb).map_err(Error::Refused)?;
     let before = inner.world().await?;
     let mut problems = Vec::new();
     let files = Files { documents: &application.documents, local };
@@ -128,24 +134,27 @@ async fn plan(inner: &Inner, local: bool, application: &Application) -> Result<P
     }
     let mut reads = expanded(reads)?;
     let mut components = HashMap::new();
+    let steps = steps(&reads);
     for read in &mut reads {
         match load(inner, &files, read).await {
             Ok(Some((component, bytes))) => {
                 components.insert(component.digest().to_owned(), (component, bytes));
             }
             Ok(None) => {}
-            Err(problem) => problems.push(problem),
+            Err(problem) => problems.push(match steps.get(read.object.uid()) {
+                Some(step) => problem.at(format!("{step}.component")),
+                None => check::placed(&read.object, problem),
+            }),
         }
     }
-    if !problems.is_empty() {
-        problems.extend(warnings);
-        return Err(Error::Refused(problems));
-    }
+    // What is wrong elsewhere is told too; that these have no component is not.
+    let broken: HashSet<String> = problems.iter().map(|problem| problem.document.clone()).collect();
     for (component, bytes) in components.values() {
         let object = register::component_object(component, bytes.len() as u64)?;
         reads.push(Read { object, document: String::new(), file: usize::MAX });
     }
-    let (objects, after, mut problems) = planned(&before, reads, application);
+    let (objects, after, unplanned) = planned(&before, reads, application);
+    problems.extend(unplanned);
     let deletions = match superfluous(&before, &after, &objects, application) {
         Ok(deletions) => deletions,
         Err(Error::Refused(found)) => {
@@ -157,7 +166,11 @@ async fn plan(inner: &Inner, local: bool, application: &Application) -> Result<P
     let after = after.with([], &deletions);
     let loaded: HashMap<String, Component> =
         components.iter().map(|(digest, (component, _))| (digest.clone(), component.clone())).collect();
-    for found in check::check(inner, &after, &objects, &loaded).await {
+    warnings.extend(application.namespace.as_deref().and_then(|name| no_project(&after, name)));
+    for found in check::check(inner, &after, &objects, &loaded, application.complete).await {
+        if found.code == Code::ComponentMissing && broken.contains(&found.document) {
+            continue;
+        }
         if found.is_error() { problems.push(found) } else { warnings.push(found) }
     }
     if !problems.is_empty() {
@@ -165,6 +178,40 @@ async fn plan(inner: &Inner, local: bool, application: &Application) -> Result<P
         return Err(Error::Refused(problems));
     }
     Ok(Plan { objects, deletions, after, components, warnings })
+}
+
+/// A warning where objects go into a project that has no document.
+fn no_project(world: &World, name: &str) -> Option<Diagnostic> {
+    let is_it = |project: &Arc<Object>| project.name() == name || project.uid().as_str() == name;
+    if name.is_empty() || world.of_kind(Kind::Project).any(is_it) {
+        return None;
+    }
+    let names: Vec<&str> = world.of_kind(Kind::Project).map(|project| project.name()).collect();
+    let help = match suggestion(name, names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => "apply a document of kind Project with that name, or leave -p out".to_owned(),
+    };
+    let text = format!("there is no project `{name}` yet; the objects are put into it all the same");
+    Some(Diagnostic::new(Code::Unresolved, text).help(help).as_warning())
+}
+
+/// The functions that steps of pipelines imply, and the place of the step in the pipeline's document.
+fn steps(reads: &[Read]) -> HashMap<Uid, String> {
+    let mut places = HashMap::new();
+    for read in reads.iter().filter(|read| read.object.kind == Kind::Pipeline) {
+        let Ok(spec) = read.object.typed::<PipelineSpec>() else { continue };
+        for (index, step) in spec.functions.iter().enumerate() {
+            let implied = |other: &&Read| {
+                other.object.kind == Kind::Function
+                    && is_owned_by(&other.object, &read.object)
+                    && step.function == Some(Ref::name(other.object.name()))
+            };
+            if let Some(function) = reads.iter().find(implied) {
+                places.insert(function.object.uid().clone(), read.object.path(&format!("functions[{index}]")));
+            }
+        }
+    }
+    places
 }
 
 /// With what pipelines imply.

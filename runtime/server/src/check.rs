@@ -1,46 +1,93 @@
 //! What is wrong with objects that a document alone cannot show: parameters against schemas, references against what there
 //! is, and what the components themselves say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use ferrule_control::{Resolution, resolve};
+use ferrule_control::{LATER, Resolution, resolve};
 use ferrule_host::Component;
 use ferrule_model::check as model;
 use ferrule_model::component::Problem;
 use ferrule_model::conditions::types;
 use ferrule_model::connector::{ConfigSpec, FunctionSpec, InstanceSpec, PipelineSpec, StreamSpec, Values};
 use ferrule_model::document::place_in_pipeline;
-use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Truth};
+use ferrule_model::error::Severity;
+use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Truth, Uid};
 use serde_json::Value;
 
 use crate::apply::Planned;
 use crate::platform::Inner;
-use crate::world::World;
+use crate::world::{World, references};
 
 /// Checks the planned objects among all others as they would be. Errors keep anything from being written; what is only not
-/// there yet is a warning.
+/// there yet is a warning, or an error if nothing will come (`complete`).
 pub(crate) async fn check(
     inner: &Inner,
     after: &World,
     planned: &[Planned],
     components: &HashMap<String, Component>,
+    complete: bool,
 ) -> Vec<Diagnostic> {
-    let check = Check { inner, after, planned, components, resolution: resolve(&after.snapshot(), &inner.site) };
-    let mut found = Vec::new();
+    let resolution = resolve(&after.snapshot(), &inner.site);
+    let mut check = Check { inner, after, planned, components, resolution, wrong: HashMap::new() };
+    let mut found: Vec<Diagnostic> = Vec::new();
     for planned in planned {
         let place = |diagnostic: Diagnostic| placed(&planned.object, diagnostic).in_document(&planned.document);
         let own: Vec<_> = model::check(&planned.object, after).into_iter().map(place).collect();
-        // One cause, one message: what cannot be resolved is not said again where the fields themselves are wrong.
-        if !own.iter().any(Diagnostic::is_error) {
-            found.extend(check.findings(&planned.object).map(place));
+        let wrong: Vec<_> = own.iter().filter(|one| one.is_error()).map(|one| (one.code, one.path.clone())).collect();
+        if !wrong.is_empty() {
+            check.wrong.insert(key(&planned.object), wrong);
         }
-        found.extend(own);
+        // What a pipeline implies and the pipeline itself can be wrong by one and the same field.
+        found.extend(own.into_iter().filter(|one| !found.contains(one)).collect::<Vec<_>>());
     }
-    if !found.iter().any(Diagnostic::is_error) {
-        found.extend(check.guests().await);
+    let (mut told, mut waits) = (Vec::new(), false);
+    for planned in planned {
+        let object = &planned.object;
+        let Some((code, message)) = check.finding(object) else { continue };
+        let missing = matches!(code, Code::Unresolved | Code::ComponentMissing);
+        waits |= missing && matches!(object.kind, Kind::Stream | Kind::Pipeline);
+        // One cause, one message: objects come after those that they refer to, and repeat what is wrong there.
+        if told.iter().any(|(other, cause): &(Code, String)| *other == code && message.contains(cause.as_str())) {
+            continue;
+        }
+        told.push((code, message.clone()));
+        let title = object.title();
+        let text = if message.starts_with(&title) { message } else { format!("{title}: {message}") };
+        let mut diagnostic = Diagnostic::new(code, text);
+        if !STANDING.contains(&code) {
+            diagnostic = diagnostic.as_warning();
+        }
+        found.push(placed(object, diagnostic).in_document(&planned.document));
     }
+    if complete && waits {
+        for diagnostic in &mut found {
+            if matches!(diagnostic.code, Code::Unresolved | Code::ComponentMissing) {
+                diagnostic.severity = Severity::Error;
+                diagnostic.message = diagnostic.message.replace(LATER, "");
+            }
+        }
+    }
+    found.extend(check.guests().await);
     found
+}
+
+/// What no later document mends. Everything else may come yet; until then the object's conditions say so.
+const STANDING: [Code; 8] = [
+    Code::DirectionNotAllowed,
+    Code::ServiceDomainTooOld,
+    Code::WrongWorld,
+    Code::PipelineLoop,
+    Code::Ambiguous,
+    Code::WrongType,
+    Code::LogTooWeak,
+    Code::BadGrantEntry,
+];
+
+type Key = (Kind, Uid);
+
+fn key(object: &Object) -> Key {
+    (object.kind, object.uid().clone())
 }
 
 struct Check<'a> {
@@ -49,11 +96,14 @@ struct Check<'a> {
     planned: &'a [Planned],
     components: &'a HashMap<String, Component>,
     resolution: Resolution,
+    /// What is wrong with the fields of planned objects: codes and paths.
+    wrong: HashMap<Key, Vec<(Code, String)>>,
 }
 
 impl Check<'_> {
-    /// What the resolution says of the object, as far as it is no matter of schemas, which are checked here with paths.
-    fn findings(&self, object: &Object) -> Option<Diagnostic> {
+    /// What the resolution says of the object, as far as it is no matter of schemas, which are checked here with paths, and does not
+    /// follow from what is wrong with its own fields or those of what it refers to.
+    fn finding(&self, object: &Object) -> Option<(Code, String)> {
         let report = self.resolution.report(object.kind, object.uid())?;
         let finding = report
             .findings
@@ -63,20 +113,31 @@ impl Check<'_> {
                 report.findings.iter().find(|finding| finding.status == Truth::False && finding.kind == types::READY)
             })?;
         let problem = finding.problem.as_ref()?;
-        let diagnostic = Diagnostic::new(problem.code, format!("{}: {}", object.title(), problem.message));
-        match problem.code {
-            Code::BadParameters | Code::BadSchema => None,
-            Code::DirectionNotAllowed
-            | Code::ServiceDomainTooOld
-            | Code::WrongWorld
-            | Code::PipelineLoop
-            | Code::Ambiguous
-            | Code::WrongType
-            | Code::LogTooWeak
-            | Code::BadGrantEntry => Some(diagnostic),
-            // It may come yet; until then the object's conditions say so.
-            _ => Some(diagnostic.as_warning()),
+        let follows = match problem.code {
+            Code::BadParameters | Code::BadSchema => true,
+            // What is not there is not there, whatever else is wrong.
+            Code::Unresolved | Code::ComponentMissing => false,
+            _ => self.is_wrong(object, &mut HashSet::new()),
+        };
+        (!follows).then(|| (problem.code, problem.message.clone()))
+    }
+
+    /// Whether fields of the object, or of one that it refers to, are wrong.
+    fn is_wrong(&self, object: &Object, seen: &mut HashSet<Key>) -> bool {
+        if self.wrong.is_empty() || !seen.insert(key(object)) {
+            return false;
         }
+        self.wrong.contains_key(&key(object))
+            || references(object).into_iter().filter(|made| made.needed).any(|made| {
+                let found = self.after.resolve(made.kind, &made.reference, object);
+                found.is_some_and(|found| self.is_wrong(&found, seen))
+            })
+    }
+
+    /// Whether the fields of a step of a pipeline are wrong.
+    fn is_step_wrong(&self, pipeline: &Object, index: usize) -> bool {
+        let step = pipeline.path(&format!("functions[{index}]"));
+        self.wrong.get(&key(pipeline)).is_some_and(|all| all.iter().any(|(_, path)| path.starts_with(&step)))
     }
 
     /// Has the components check the values that their sessions would get.
@@ -89,6 +150,11 @@ impl Check<'_> {
                 continue;
             };
             let (config, configs) = self.config_of(&instance);
+            // A component is not asked about values that do not even fit its schemas.
+            let mut seen = HashSet::new();
+            if self.is_wrong(&stream, &mut seen) || configs.iter().any(|config| self.is_wrong(config, &mut seen)) {
+                continue;
+            }
             let texts = [
                 Value::Object(of_instance.static_parameters).to_string(),
                 Value::Object(config).to_string(),
@@ -117,6 +183,9 @@ impl Check<'_> {
                 let Some(function) = step.function.as_ref().and_then(|name| self.function(name, object)) else {
                     continue;
                 };
+                if self.is_step_wrong(object, i) || self.is_wrong(&function, &mut HashSet::new()) {
+                    continue;
+                }
                 let (Ok(read), Some(component)) = (function.typed::<FunctionSpec>(), self.component(&function).await)
                 else {
                     continue;
@@ -210,7 +279,7 @@ impl Check<'_> {
 }
 
 /// What a pipeline implies has no document: the path is one in the pipeline's.
-fn placed(object: &Object, diagnostic: Diagnostic) -> Diagnostic {
+pub(crate) fn placed(object: &Object, diagnostic: Diagnostic) -> Diagnostic {
     match place_in_pipeline(object, &diagnostic.path) {
         Some(path) => diagnostic.at(path),
         None => diagnostic,

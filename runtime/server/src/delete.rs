@@ -52,7 +52,7 @@ fn targets(world: &World, deletion: &Deletion) -> Result<Vec<Arc<Object>>, Error
         }
         None => {}
     }
-    let (objects, _) = read_all(&deletion.documents, &deletion.environment).map_err(Error::Refused)?;
+    let (objects, _) = read_all(&deletion.documents, &deletion.environment, "delete").map_err(Error::Refused)?;
     for read in objects {
         let object = &read.object;
         match world.existing(object) {
@@ -90,12 +90,23 @@ pub(crate) fn find(
             Err(Box::new(Diagnostic::new(Code::NotFound, format!("there is no {noun} `{name}`")).help(help)))
         }
         Found::Several(all) => {
-            let ways: Vec<String> = all.iter().map(|object| world.unique_name(object)).collect();
             let text = format!("`{name}` fits {} {}", all.len(), kind.nouns()[1]);
-            let help = "name one of them in full, or by its id";
+            let (ways, help) = ways(world, &all);
             Err(Box::new(Diagnostic::new(Code::Ambiguous, text).found(ways.join(", ")).help(help)))
         }
     }
+}
+
+/// How to name each of several objects that one name fits, and what to do about it.
+pub(crate) fn ways(world: &World, all: &[Arc<Object>]) -> (Vec<String>, &'static str) {
+    let projects: HashSet<String> = all.iter().map(|object| world.project(object)).collect();
+    let name = |object: &Arc<Object>| match world.project(object) {
+        project if projects.len() > 1 && !project.is_empty() => format!("{project}/{}", world.unique_name(object)),
+        _ => world.unique_name(object),
+    };
+    let help =
+        if projects.len() > 1 { "say which project: -p PROJECT" } else { "name one of them in full, or by its id" };
+    (all.iter().map(name).collect(), help)
 }
 
 /// The targets, what exists on their account, and with `cascade` what needs them, in an order in which they can go.

@@ -15,6 +15,7 @@ use crate::world::{Found, World};
 pub(crate) async fn get(inner: &Inner, query: Query) -> Result<Vec<StoredObject>, Error> {
     let world = inner.world().await?;
     let namespace = query.namespace.as_deref();
+    world.has_project(namespace)?;
     let labelled =
         |object: &Object| query.labels.iter().all(|(name, value)| object.metadata.labels.get(name) == Some(value));
     let mut problems = Vec::new();

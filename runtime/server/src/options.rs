@@ -65,11 +65,13 @@ pub struct Options {
     pub metrics: Option<SocketAddr>,
     /// Components that come with the product: `.wasm` files, or folders of them. They are registered at the start.
     pub shipped: Vec<PathBuf>,
+    /// Where compiled forms of components are kept; none: in the data folder. It is made if it is not there, and used only while it
+    /// belongs to this process' user alone.
+    pub compiled: Option<PathBuf>,
     /// How long [`crate::Server::stop`] waits for what is in flight.
     pub stop_deadline: Duration,
     /// How many bytes of dead letters are kept; each counts as 1 KiB at least. At the bound, pipelines wait.
     pub dead_letters: u64,
-
     /// Where records are on their way.
     pub transport: Transport,
     /// How large a file of the embedded log gets before the next one is begun. A file goes when nothing in it is needed any more, and
@@ -88,9 +90,9 @@ impl Options {
             listen: None,
             metrics: Some(METRICS_ADDRESS),
             shipped: Vec::new(),
+            compiled: None,
             stop_deadline: STOP_DEADLINE,
             dead_letters: DEAD_LETTERS,
-
             transport: Transport::default(),
             log_segment: LOG_SEGMENT,
             engine: ferrule_host::EngineOptions::default(),

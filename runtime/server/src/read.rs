@@ -22,10 +22,11 @@ pub(crate) struct Read {
     pub(crate) file: usize,
 }
 
-/// Reads all documents: the objects and the warnings, or everything that is wrong.
+/// Reads all documents: the objects and the warnings, or everything that is wrong. `verb` is the command's, for what to type instead.
 pub(crate) fn read_all(
     documents: &[Document],
     environment: &BTreeMap<String, String>,
+    verb: &str,
 ) -> Result<(Vec<Read>, Vec<Diagnostic>), Vec<Diagnostic>> {
     let lookup = |name: &str| environment.get(name).cloned();
     let mut all = Vec::new();
@@ -54,6 +55,7 @@ pub(crate) fn read_all(
             }
         }
     }
+    document::say_verb(&mut diagnostics, verb);
     if diagnostics.iter().any(Diagnostic::is_error) {
         return Err(diagnostics);
     }

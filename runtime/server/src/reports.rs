@@ -30,12 +30,10 @@ fn refused(code: Code, text: impl Into<String>) -> Error {
     Error::refused(Diagnostic::new(code, text))
 }
 
-fn flow_error(error: &FlowError) -> Error {
+/// Why the flow did not do it, for `object`.
+fn flow_error(object: &Object, error: &FlowError) -> Error {
     match error {
-        FlowError::Unknown(_) => Error::refused(
-            Diagnostic::new(Code::NotReady, "it does not run now")
-                .help("`ferrule describe` shows its conditions: what is missing, and how to mend it"),
-        ),
+        FlowError::Unknown(_) => Error::refused(not_running(object)),
         FlowError::UnknownStep { .. } => refused(Code::NotFound, error.to_string()),
         FlowError::NotDrained(_) => refused(Code::DrainTimedOut, error.to_string()),
         FlowError::Trial { .. } => refused(Code::GuestFailed, error.to_string()),
@@ -43,11 +41,24 @@ fn flow_error(error: &FlowError) -> Error {
     }
 }
 
+/// What to say of a stream or pipeline that does not run: its reason.
+pub(crate) fn not_running(object: &Object) -> Diagnostic {
+    let title = object.title();
+    let why = match reason(object) {
+        reason if !reason.is_empty() => format!(": {reason}"),
+        _ if object.is_paused() => ": it is paused".to_owned(),
+        _ => " yet: it is being started".to_owned(),
+    };
+    Diagnostic::new(Code::NotRunning, format!("{title} does not run{why}"))
+        .help(format!("`ferrule describe {title}` shows all its conditions"))
+}
+
 // ---- status
 
 pub(crate) async fn status(inner: &Inner, query: &StatusQuery) -> Result<StatusReport, Error> {
     let world = inner.world().await?;
     let namespace = query.namespace.as_deref();
+    world.has_project(namespace)?;
     let mut objects = Vec::new();
     if query.targets.is_empty() {
         let all = [Kind::Stream, Kind::Pipeline].into_iter().flat_map(|kind| world.of_kind(kind));
@@ -295,29 +306,56 @@ fn guest_numbers(running: &FlowSnapshot) -> Vec<GuestNumber> {
 
 // ---- records
 
-/// What a name on the command line says to watch: a stream, a pipeline, or `PIPELINE/STEP`.
-fn place(world: &World, name: &str, namespace: Option<&str>) -> Result<TailTarget, Error> {
-    let of = |object: &Object| match object.kind {
-        Kind::Stream => TailTarget::Stream(object.uid().clone()),
-        _ => TailTarget::Pipeline(object.uid().clone()),
-    };
+/// What a name on the command line says to watch: a stream, a pipeline, or `PIPELINE/STEP`; and which object that is.
+fn place(world: &World, name: &str, namespace: Option<&str>) -> Result<(Arc<Object>, TailTarget), Error> {
     let problem = match target(world, None, name, namespace) {
-        Ok(object) => return Ok(of(&object)),
+        Ok(object) => {
+            let uid = object.uid().clone();
+            let place = if object.kind == Kind::Stream { TailTarget::Stream(uid) } else { TailTarget::Pipeline(uid) };
+            return Ok((object, place));
+        }
         Err(problem) => problem,
     };
     if let Some((pipeline, step)) = name.rsplit_once('/')
         && let Found::One(object) =
             world.find(Kind::Pipeline, pipeline.strip_prefix("pipeline/").unwrap_or(pipeline), namespace)
     {
-        return Ok(TailTarget::Step(object.uid().clone(), step.to_owned()));
+        let steps = steps_of(&object);
+        if !steps.iter().any(|known| known == step) {
+            return Err(Error::refused(no_step(&object, step, &steps)));
+        }
+        let place = TailTarget::Step(object.uid().clone(), step.to_owned());
+        return Ok((object, place));
     }
     Err(Error::refused(*problem))
 }
 
+/// The steps of a pipeline: those that run, which may begin with another pipeline's, else those of its document.
+fn steps_of(pipeline: &Object) -> Vec<String> {
+    let running = pipeline.status.details.get("steps").and_then(Value::as_array);
+    let names = running.into_iter().flatten().filter_map(|step| step.get("name")?.as_str()).map(str::to_owned);
+    let mut steps: Vec<String> = names.collect();
+    for own in pipeline.typed::<PipelineSpec>().map(|spec| spec.step_names()).unwrap_or_default() {
+        if !steps.contains(&own) {
+            steps.push(own);
+        }
+    }
+    steps
+}
+
+fn no_step(pipeline: &Object, step: &str, steps: &[String]) -> Diagnostic {
+    let help = match ferrule_model::error::suggestion(step, steps.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if steps.is_empty() => "it has no functions, and so no steps".to_owned(),
+        None => format!("its steps are {}", steps.join(", ")),
+    };
+    Diagnostic::new(Code::NotFound, format!("{} has no step `{step}`", pipeline.title())).help(help)
+}
+
 pub(crate) async fn tail(inner: &Inner, tail: Tail) -> Result<Reports<Tailed>, Error> {
     let world = inner.world().await?;
-    let place = place(&world, &tail.target, tail.namespace.as_deref())?;
-    let receiver = inner.flow.tail(&place).map_err(|error| flow_error(&error))?;
+    let (object, place) = place(&world, &tail.target, tail.namespace.as_deref())?;
+    let receiver = inner.flow.tail(&place).map_err(|error| flow_error(&object, &error))?;
     let records = stream::unfold((receiver, 0), |(mut receiver, mut missed)| async move {
         loop {
             match receiver.recv().await {
@@ -356,8 +394,8 @@ pub(crate) async fn logs(inner: &Inner, query: LogQuery) -> Result<Reports<LogLi
     let world = inner.world().await?;
     let feeds = match &query.target {
         Some(name) => {
-            let place = place(&world, name, query.namespace.as_deref())?;
-            feeds(inner, &place).map_err(|error| flow_error(&error))?
+            let (object, place) = place(&world, name, query.namespace.as_deref())?;
+            feeds(inner, &place).map_err(|error| flow_error(&object, &error))?
         }
         None => {
             let running = inner.flow.snapshot();
@@ -432,7 +470,7 @@ pub(crate) async fn trial(inner: &Inner, trial: Trial) -> Result<Vec<TrialStep>,
     let pipeline = crate::delete::find(&world, Kind::Pipeline, &trial.pipeline, trial.namespace.as_deref())
         .map_err(|problem| Error::refused(*problem))?;
     let batch = batch_of(&trial.record).map_err(|error| refused(Code::BadValue, format!("the record: {error}")))?;
-    let steps = inner.flow.trial(pipeline.uid(), batch).await.map_err(|error| flow_error(&error))?;
+    let steps = inner.flow.trial(pipeline.uid(), batch).await.map_err(|error| flow_error(&pipeline, &error))?;
     Ok(steps.into_iter().map(trial_step).collect())
 }
 

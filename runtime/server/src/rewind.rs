@@ -7,6 +7,7 @@ use ferrule_flow::FlowError;
 use ferrule_model::{Code, Diagnostic, Kind};
 
 use crate::platform::Inner;
+use crate::reports;
 
 pub(crate) async fn rewind(inner: &Inner, rewind: Rewind) -> Result<Vec<ReadFrom>, Error> {
     let world = inner.world().await?;
@@ -31,8 +32,7 @@ pub(crate) async fn rewind(inner: &Inner, rewind: Rewind) -> Result<Vec<ReadFrom
                     format!("{title} cannot be rewound: the log `{log}` keeps records of stream {} only until they are read", name(stream)),
                 )
                 .help("records that are to be read again must be in a log that lasts: see the server's `transport`"),
-                FlowError::Unknown(_) => Diagnostic::new(Code::NotReady, format!("{title} does not run now"))
-                    .help("`ferrule describe` shows its conditions: what is missing, and how to mend it"),
+                FlowError::Unknown(_) => reports::not_running(&pipeline),
                 FlowError::Log(_) => Diagnostic::new(Code::BadValue, format!("{title} cannot be rewound: {error}")),
                 _ => Diagnostic::new(Code::NotReady, format!("{title} cannot be rewound: {error}")),
             };

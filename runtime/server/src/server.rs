@@ -23,6 +23,7 @@ use crate::options::{Options, Transport};
 use crate::platform::{Acting, Callers, Inner};
 use crate::register::{Origin, register_as};
 use crate::registry::Registry;
+use crate::shutdown::Signals;
 
 /// How long a start waits until NATS was asked once, so that the usual start finds its log there.
 const NATS_FIRST: Duration = Duration::from_secs(5);
@@ -53,9 +54,12 @@ impl Server {
         let store_file = Arc::new(open_store(&folder).await?);
         let store: Arc<dyn Store> = store_file.clone();
         let bound = listen::bind(&options).await?;
+        // A start that fails or is cut off from here on takes its socket away again.
+        let mut door = Door(options.socket.clone());
         let dead_letters = open_dead_letters(&folder, options.dead_letters).await?;
         let engine = Engine::new(options.engine.clone())?;
-        let registry = Registry::new(engine, folder.components(), folder.compiled());
+        let compiled = options.compiled.clone().unwrap_or_else(|| folder.compiled());
+        let registry = Registry::new(engine, folder.components(), compiled);
         let (log, journal) = open_log(&folder, &options).await?;
         let site = Site { log: LogOffer::new(log.name(), |durability| log.guarantees(durability)), ..Site::default() };
         let flow = Flow::start(FlowOptions::new(log.clone(), Arc::new(Durable(dead_letters.clone()))));
@@ -88,7 +92,7 @@ impl Server {
             metrics = doors.metrics_address.map(|address| address.to_string()),
             "the server runs"
         );
-        Ok(Self { inner, log, doors, socket: options.socket, stop_deadline: options.stop_deadline })
+        Ok(Self { inner, log, doors, socket: door.0.take(), stop_deadline: options.stop_deadline })
     }
 
     /// The platform, for callers in this process.
@@ -148,13 +152,24 @@ impl Server {
         drained
     }
 
-    /// Runs until SIGTERM or Ctrl-C, then stops. A second signal ends the wait for what is in flight.
-    pub async fn run(self) -> std::io::Result<bool> {
-        let signal = crate::shutdown::requested().await?;
+    /// Runs until a signal comes, then stops. A second one ends the wait for what is in flight.
+    pub async fn run(self, signals: &mut Signals) -> bool {
+        let signal = signals.next().await;
         tracing::info!(signal, "stopping");
         tokio::select! {
-            drained = self.stop() => Ok(drained),
-            again = crate::shutdown::requested() => again.map(|_| false),
+            drained = self.stop() => drained,
+            _ = signals.next() => false,
+        }
+    }
+}
+
+/// The socket file of a start that is not complete.
+struct Door(Option<PathBuf>);
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
         }
     }
 }

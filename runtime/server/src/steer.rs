@@ -10,7 +10,7 @@ use ferrule_flow::FlowError;
 use ferrule_model::{Code, Diagnostic, Kind, Object};
 use ferrule_store::{Principal, StoreError};
 
-use crate::delete::find;
+use crate::delete::{find, ways};
 use crate::notes;
 use crate::platform::{Inner, applied, store_problem};
 use crate::world::{Found, World};
@@ -103,17 +103,23 @@ pub(crate) fn target(
             Err(Box::new(Diagnostic::new(Code::NotFound, text).help(help)))
         }
         (pipelines, streams) => {
-            let all: Vec<String> = [pipelines, streams]
+            let all: Vec<Arc<Object>> = [pipelines, streams]
                 .into_iter()
                 .flat_map(|found| match found {
                     Found::One(object) => vec![object],
                     Found::Several(all) => all,
                     Found::Nothing => Vec::new(),
                 })
-                .map(|object| format!("{}/{}", object.kind.nouns()[0], world.unique_name(&object)))
                 .collect();
             let text = format!("`{name}` fits several");
-            Err(Box::new(Diagnostic::new(Code::Ambiguous, text).found(all.join(", ")).help("write one of these")))
+            let diagnostic = Diagnostic::new(Code::Ambiguous, text);
+            if all.iter().any(|object| object.kind != all[0].kind) {
+                let word = |object: &Arc<Object>| format!("{}/{}", object.kind.nouns()[0], world.unique_name(object));
+                let all: Vec<String> = all.iter().map(word).collect();
+                return Err(Box::new(diagnostic.found(all.join(", ")).help("write one of these")));
+            }
+            let (ways, help) = ways(world, &all);
+            Err(Box::new(diagnostic.found(ways.join(", ")).help(help)))
         }
     }
 }

@@ -4,14 +4,16 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use ferrule_api::Error;
 use ferrule_control::Snapshot;
 use ferrule_model::connector::{
     ClassSpec, ComponentSource, ConfigSpec, FunctionSpec, GrantSpec, InstanceSpec, PipelineSpec, ProjectSpec,
     StreamSpec,
 };
+use ferrule_model::error::suggestion;
 use ferrule_model::lookup::{self, Lookup, Resolution};
 use ferrule_model::version;
-use ferrule_model::{Kind, Object, Ref, Uid};
+use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Uid};
 
 /// A set of objects, such as the store's with those of a document laid over them.
 #[derive(Debug, Clone, Default)]
@@ -97,6 +99,21 @@ impl World {
     /// The project of an object; empty if it has none.
     pub(crate) fn project(&self, object: &Object) -> String {
         lookup::project_of(self, object).unwrap_or_default()
+    }
+
+    /// Refuses a project that is not there and that no object says it belongs to.
+    pub(crate) fn has_project(&self, name: Option<&str>) -> Result<(), Error> {
+        let Some(name) = name.filter(|name| !name.is_empty()) else { return Ok(()) };
+        let mut names: Vec<String> = self.of_kind(Kind::Project).map(|project| project.name().to_owned()).collect();
+        names.extend(self.objects.values().map(|object| self.project(object)).filter(|project| !project.is_empty()));
+        if names.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let help = match suggestion(name, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`ferrule get projects` shows what there is".to_owned(),
+        };
+        Err(Error::refused(Diagnostic::new(Code::NotFound, format!("there is no project `{name}`")).help(help)))
     }
 
     /// All objects by kind, project, name and version.

@@ -16,9 +16,11 @@ pub mod scenario;
 pub mod script;
 pub mod setup;
 
+use std::path::Path;
+
 use ferrule_host::{Engine, EngineOptions};
 
-pub use ferrule_host::Component;
+pub use ferrule_host::{Component, is_kept};
 pub use report::{Report, Summary};
 pub use setup::Setup;
 
@@ -57,7 +59,12 @@ pub fn engine() -> Result<Engine, Error> {
     Ok(Engine::new(EngineOptions { instances: 16 })?)
 }
 
-/// Loads a component in an engine of its own.
-pub async fn load(bytes: &[u8]) -> Result<Component, Error> {
-    Ok(engine()?.load(bytes).await?)
+/// Loads a component in an engine of its own. Its compiled form is kept in `cache`, which belongs to this process' user alone, and
+/// taken from there the next time.
+pub async fn load(bytes: &[u8], cache: Option<&Path>) -> Result<Component, Error> {
+    let engine = engine()?;
+    Ok(match cache {
+        Some(folder) => engine.load_with_cache(bytes, folder).await?,
+        None => engine.load(bytes).await?,
+    })
 }

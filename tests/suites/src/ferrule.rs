@@ -127,10 +127,7 @@ impl Ferrule {
 
     /// Ends the server by SIGTERM, as an operator does.
     pub fn terminate(&mut self) -> ExitStatus {
-        let mut server = self.server.take().expect("a running server");
-        let status = Command::new("kill").args(["-TERM", &server.id().to_string()]).status().unwrap();
-        assert!(status.success());
-        until("ferrule serve ends after SIGTERM", || server.try_wait().unwrap())
+        terminate(&mut self.server.take().expect("a running server"))
     }
 
     /// The folder for files of the test; the server's data is in it too.
@@ -192,6 +189,26 @@ impl Ferrule {
         (answer.code == 0).then(|| serde_json::from_str(&answer.out).expect("JSON on standard output"))
     }
 
+    /// What `ferrule status -o json` prints.
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.run(&["status", "-o", "json"]).ok().out).expect("JSON on standard output")
+    }
+
+    /// The status of one of the `streams` or `pipelines`.
+    #[track_caller]
+    pub fn entry(&self, list: &str, name: &str) -> Value {
+        let status = self.status();
+        let found = status[list].as_array().unwrap().iter().find(|entry| entry["name"] == name);
+        found.unwrap_or_else(|| panic!("no {name} in {status}")).clone()
+    }
+
+    /// A number in the status of a pipeline; 0 where it is not there yet.
+    pub fn count(&self, pipeline: &str, field: &str) -> u64 {
+        let status = self.status();
+        let found = status["pipelines"].as_array().unwrap().iter().find(|entry| entry["name"] == pipeline);
+        found.and_then(|entry| entry[field].as_u64()).unwrap_or_default()
+    }
+
     /// Waits until an object satisfies `done`.
     pub fn wait(&self, kind: &str, name: &str, what: &str, done: impl Fn(&Value) -> bool) -> Value {
         let mut last = None;
@@ -224,7 +241,8 @@ impl Ferrule {
         with_reason(&object).unwrap_or_default()
     }
 
-    fn program(&self) -> Command {
+    /// `ferrule`, to be given words: on this data folder, with the compiled forms that all tests share.
+    pub fn program(&self) -> Command {
         self.here(Command::new(binary("ferrule")))
     }
 
@@ -237,6 +255,7 @@ impl Ferrule {
 
     fn here(&self, mut command: Command) -> Command {
         command.env("FERRULE_DATA", self.folder().join("data")).current_dir(self.folder());
+        command.env("XDG_CACHE_HOME", binary("ferrule-suites-cache"));
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }
@@ -265,6 +284,18 @@ fn copy_missing(from: &Path, to: &Path) {
             part.persist(target).unwrap();
         }
     }
+}
+
+/// A native document, to stand behind others: `spec` is YAML in one line.
+pub fn native(kind: &str, name: &str, spec: &str) -> String {
+    format!("---\napiVersion: connector.ferrule.dev/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")
+}
+
+/// Ends a process by SIGTERM and waits for it.
+pub fn terminate(process: &mut Child) -> ExitStatus {
+    let status = Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap();
+    assert!(status.success());
+    until("the process ends after SIGTERM", || process.try_wait().unwrap())
 }
 
 /// The condition of this type in an object's status.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use ferrule_suites::Ferrule;
+use ferrule_suites::ferrule::{native, root, terminate};
+use ferrule_suites::{Ferrule, until};
+use std::process::Stdio;
 
 #[test]
 fn without_a_server_the_answer_says_how_to_start_one() {
@@ -13,7 +15,15 @@ fn without_a_server_the_answer_says_how_to_start_one() {
 fn usage_errors_have_their_own_code() {
     let ferrule = Ferrule::idle();
     ferrule.run(&["no-such-verb"]).fails(2, &["no-such-verb"]);
-    ferrule.run(&["get", "strems"]).fails(2, &["strems"]);
+    ferrule.run(&["get", "streems"]).fails(2, &["streems", "did you mean `streams`?"]);
+    for verb in ["get", "validate"] {
+        ferrule.run(&[verb, "hello.yaml"]).fails(2, &["a file is given with -f"]);
+    }
+    ferrule.run(&["run", "x.yaml", "--for", "-1"]).fails(2, &["expected a number of seconds, at least 0.1"]);
+    let class = root().join("samples/kps/connector_class.json").display().to_string();
+    ferrule.run(&["validate", "category", "-f", &class]).fails(7, &["FE0108", "ferrule validate connectorclass -f"]);
+    ferrule.run(&["update", "category", "thermo", "-f", &class]).fails(7, &["ferrule update connectorclass -f"]);
+    assert!(ferrule.run(&["--help"]).ok().out.starts_with("Ferrule is a connector platform"));
 }
 
 #[test]
@@ -66,4 +76,71 @@ spec:
     );
     let answer = ferrule.run(&["run", file.to_str().unwrap(), "--until-done"]).ok();
     assert!(answer.out.contains("100") || answer.err.contains("100"), "{answer:?}");
+}
+
+#[test]
+fn running_says_what_is_not_there_and_what_is() {
+    let ferrule = Ferrule::idle();
+    let run = |spec: &str| {
+        let file = ferrule.file("c.yaml", native("Pipeline", "c", spec));
+        ferrule.run(&["run", file.to_str().unwrap(), "--for", "60"])
+    };
+    let answer = run("{source: {class: generator}, sink: {class: blackhol}}");
+    let answer = answer.fails(7, &["error[FE0210]", "no class `blackhol`", "did you mean `blackhole`?"]);
+    assert_eq!(answer.err.matches("FE0210]").count(), 1, "one cause, one message: {}", answer.err);
+    run("{source: {class: weather}, sink: {class: blackhole}}").fails(7, &["there are blackhole, file, generator"]);
+    run("{source: {class: jq}, sink: {class: blackhole}}").fails(7, &["`jq` is a function"]);
+}
+
+#[test]
+fn a_component_is_compiled_once_for_all_runs() {
+    let ferrule = Ferrule::idle();
+    let file = ferrule.file(
+        "p.yaml",
+        native("Pipeline", "p", "{source: {class: generator, parameters: {rate: 0, count: 10}}, functions: [{function: jq, args: {program: .}}], sink: {class: blackhole}}"),
+    );
+    let cache = ferrule.folder().join("cache");
+    let run = || {
+        let mut command = ferrule.program();
+        command.env("XDG_CACHE_HOME", &cache).args(["run", file.to_str().unwrap(), "--until-records", "10"]);
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        // The last word has all records, those too that came while it stopped.
+        assert!(String::from_utf8_lossy(&output.stdout).lines().any(|line| line.contains(" 10 ")), "{output:?}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(run().contains("compiling jq"));
+    assert!(!run().contains("compiling"));
+    let forms = std::fs::read_dir(cache.join("ferrule/compiled")).unwrap();
+    let forms = forms.filter(|form| form.as_ref().unwrap().path().extension().is_some_and(|e| e == "compiled"));
+    assert_eq!(forms.count(), 3);
+}
+
+/// A start that compiles takes seconds; the store is there at its beginning.
+#[test]
+fn a_start_that_is_cut_off_ends_in_an_orderly_way() {
+    let ferrule = Ferrule::idle();
+    let start = |words: &[&str], store: &dyn Fn() -> bool| {
+        let mut command = ferrule.program();
+        command.env("XDG_CACHE_HOME", ferrule.folder().join("cache")).env("TMPDIR", ferrule.folder().join("tmp"));
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
+        until("the store of the start", || (store() || process.try_wait().unwrap().is_some()).then_some(()));
+        assert_eq!(terminate(&mut process).code(), Some(0), "{words:?}");
+        let output = process.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(told.contains("SIGTERM: stopped before"), "{words:?}: {told}");
+    };
+    let data = ferrule.folder().join("data");
+    start(&["serve", "--no-metrics"], &|| data.join("store.redb").exists());
+    assert!(!data.join("ferrule.sock").exists());
+    let temporary = ferrule.folder().join("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let folders = || std::fs::read_dir(&temporary).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let file = ferrule.file(
+        "p.yaml",
+        native("Pipeline", "p", "{source: {class: mqtt, parameters: {broker: 'b.example:1', topics: ['#']}}, functions: [{function: jq, args: {program: .}}], sink: {class: http, parameters: {url: 'http://h.example/'}}}"),
+    );
+    start(&["run", file.to_str().unwrap()], &|| folders().iter().any(|folder| folder.join("data/store.redb").exists()));
+    assert_eq!(folders().len(), 0, "the temporary folder is left: {:?}", folders());
 }

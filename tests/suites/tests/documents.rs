@@ -2,11 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use ferrule_suites::{Ferrule, ferrule::root};
-
-fn native(kind: &str, name: &str, spec: &str) -> String {
-    format!("apiVersion: connector.ferrule.dev/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")
-}
+use ferrule_suites::Ferrule;
+use ferrule_suites::ferrule::{native, root};
 
 #[test]
 fn the_published_kps_documents_apply_unchanged_and_appear() {
@@ -50,7 +47,7 @@ fn every_error_of_a_file_is_shown_at_once_with_code_path_and_mend() {
         native("Strem", "three", "{}"),
     ];
     let answer =
-        ferrule.apply(&documents.join("---\n")).fails(7, &["direction", "functoins", "functions", "Strem", "Stream"]);
+        ferrule.apply(&documents.concat()).fails(7, &["direction", "functoins", "functions", "Strem", "Stream"]);
     assert!(answer.err.matches("FE").count() >= 3, "{}", answer.err);
     assert!(ferrule.get("pipeline", "two").is_none(), "a file with errors changed something");
 }
@@ -85,12 +82,16 @@ fn documents_that_attack_the_reader_are_refused_quickly_and_clearly() {
         let items = vec![format!("*a{}", level - 1); 10].join(", ");
         bomb.push_str(&format!("a{level}: &a{level} [{items}]\n"));
     }
-    ferrule.apply(&bomb).fails(7, &["FE"]);
+    ferrule
+        .apply(&bomb)
+        .fails(7, &["FE0105", "the document grows too much: its aliases stand for more than", "help: "]);
     let large = native("Pipeline", "large", &format!("{{source: {}}}", "x".repeat(10 << 20)));
     ferrule.apply(&large).fails(7, &["FE0101", "4194304"]);
     ferrule.feed(&["apply", "-f", "-"], b"kind: \xff\xfe\n").fails(7, &["UTF-8"]);
     let deep = format!("{{\"kind\": {}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    ferrule.apply(&deep).fails(7, &["FE"]);
+    ferrule.apply(&deep).fails(7, &["FE0105", "nested more than 128 levels deep", "help: "]);
+    let deep = format!("kind: {}1{}", "[".repeat(1000), "]".repeat(1000));
+    ferrule.apply(&deep).fails(7, &["FE0105", "help: "]);
     // The server is as well as before.
     ferrule.run(&["get", "streams"]).ok();
 }
@@ -99,7 +100,7 @@ fn documents_that_attack_the_reader_are_refused_quickly_and_clearly() {
 fn names_used_twice_in_one_file_are_refused() {
     let ferrule = Ferrule::start();
     let document = native("Pipeline", "twice", "{source: {class: generator}, sink: {class: blackhole}}");
-    ferrule.apply(&format!("{document}---\n{document}")).fails(7, &["twice"]);
+    ferrule.apply(&format!("{document}{document}")).fails(7, &["twice"]);
 }
 
 #[test]
@@ -173,4 +174,112 @@ fn what_only_the_class_of_another_system_knows_passes_with_a_warning() {
     ferrule.wait("stream", "hall-1-alarms", "checked without complaint", |stream| {
         !stream["status"].to_string().contains("ParametersInvalid")
     });
+}
+
+#[test]
+fn what_a_component_finds_is_told_beside_what_is_wrong_elsewhere() {
+    let ferrule = Ferrule::start();
+    let jq = |program: &str| {
+        format!(
+            "{{source: {{class: generator}}, functions: [{{function: jq, args: {{program: '{program}'}}}}], sink: {{class: blackhole}}}}"
+        )
+    };
+    let documents = [
+        native("Pipeline", "broken", &jq(".a | | .b")),
+        native("Pipeline", "fast", "{source: {class: generator, parameters: {rate: fast}}, sink: {class: blackhole}}"),
+        native("Pipeline", "nowhere", "{source: {component: nowhere.wasm}, sink: {class: blackhole}}"),
+    ];
+    // The first error decides the exit code: a file that is not there.
+    let answer = ferrule.apply(&documents.concat()).fails(
+        3,
+        &["FE0124", "line 1, column 6", "FE0122", "spec.source.parameters.rate", "FE0125", "spec.source.component"],
+    );
+    assert!(!answer.err.contains("FE0211"), "{}", answer.err);
+    for (code, path) in [("FE0124", "functions[0].args.program"), ("FE0122", "rate"), ("FE0125", "component")] {
+        let lines = answer.err.lines().filter(|line| line.contains(&format!("[{code}]")) && line.contains(path));
+        assert_eq!(lines.count(), 1, "{code} in {}", answer.err);
+    }
+    let text = ferrule.file("text.wasm", "no component");
+    let spec = format!("{{source: {{component: '{}'}}, sink: {{class: blackhole}}}}", text.display());
+    ferrule.apply(&native("Pipeline", "text", &spec)).fails(7, &["FE0301", "spec.source.component"]);
+    let spec = format!(
+        "{{source: {{class: generator}}, functions: [{{function: jq, args: {{program: .}}}}, {{component: '{}'}}], sink: {{class: blackhole}}}}",
+        text.display()
+    );
+    ferrule.apply(&native("Pipeline", "text", &spec)).fails(7, &["FE0301", "spec.functions[1].component"]);
+}
+
+#[test]
+fn a_class_of_the_other_direction_is_told_once_where_it_is_named() {
+    let ferrule = Ferrule::start();
+    let wrong = native("Pipeline", "wrong", "{source: {class: blackhole}, sink: {class: generator}}");
+    let answer =
+        ferrule.apply(&wrong).fails(7, &["spec.source.class", "spec.sink.class", "found: blackhole", "help: "]);
+    assert_eq!(
+        answer.err.matches("error[FE").count() - answer.err.matches("error[FE0206]").count(),
+        0,
+        "{}",
+        answer.err
+    );
+    assert_eq!(answer.err.matches("error[FE0206]").count(), 2, "{}", answer.err);
+}
+
+#[test]
+fn one_cause_is_one_warning() {
+    let ferrule = Ferrule::start();
+    let answer = ferrule.run(&["apply", "-f", root().join("samples/kps").to_str().unwrap()]).ok();
+    let warnings: Vec<&str> = answer.err.lines().filter(|line| line.contains("warning[FE0211]")).collect();
+    assert!(!warnings.is_empty(), "{}", answer.err);
+    for warning in &warnings {
+        assert!(warning.matches("class thermo").count() <= 1, "{warning}");
+    }
+    let of_thermo = warnings.iter().filter(|line| line.contains("thermo")).count();
+    assert_eq!(of_thermo, 1, "{}", answer.err);
+}
+
+#[test]
+fn each_error_of_a_document_says_how_to_mend_it() {
+    let ferrule = Ferrule::start();
+    for (document, code) in [
+        ("a: b: c\n".to_owned(), "FE0103"),
+        ("{\"a\": 1,}".to_owned(), "FE0104"),
+        ("a: 1\na: 2\n".to_owned(), "FE0106"),
+        (native("Stream", "s", "{instance: i}"), "FE0110"),
+        (native("Stream", "s", "{instance: i, direction: UP}"), "FE0112"),
+        (native("Class", "c", "{streamSchema: {type: 7}}"), "FE0121"),
+        ("# nothing\n".to_owned(), "FE0123"),
+    ] {
+        let answer = ferrule.apply(&document).fails(7, &[code]);
+        assert!(answer.err.contains("\n  help: "), "{code}: {}", answer.err);
+    }
+}
+
+#[test]
+fn a_project_that_is_not_there_is_told() {
+    let ferrule = Ferrule::start();
+    let document = native("Pipeline", "line", "{source: {class: generator}, sink: {class: blackhole}}");
+    ferrule.apply(&native("Project", "halls", "{}")).ok();
+    let answer = ferrule.feed(&["apply", "-f", "-", "-p", "hals"], document.as_bytes()).ok();
+    assert!(answer.err.contains("warning[FE0210]") && answer.err.contains("did you mean `halls`?"), "{}", answer.err);
+    ferrule.run(&["get", "streams", "-p", "nosuch"]).fails(3, &["FE0201", "no project `nosuch`"]);
+    ferrule.run(&["get", "streams", "-i", "nosuch"]).fails(3, &["FE0201", "no instance nosuch"]);
+    // A name in two projects: the answer says how to tell them apart.
+    ferrule.feed(&["apply", "-f", "-", "-p", "halls"], document.as_bytes()).ok();
+    ferrule.run(&["delete", "dp", "line"]).fails(7, &["FE0205", "halls/line", "hals/line", "-p PROJECT"]);
+    let listed = ferrule.run(&["get", "dp"]).ok().out;
+    assert!(listed.starts_with("PROJECT"), "{listed}");
+    assert!(!ferrule.run(&["get", "dp", "-p", "halls"]).ok().out.starts_with("PROJECT"));
+}
+
+#[test]
+fn documents_of_kps_are_listed_with_names() {
+    let ferrule = Ferrule::start();
+    ferrule.run(&["apply", "-f", root().join("samples/kps").to_str().unwrap()]).ok();
+    for (noun, name) in [("ci", "thermo"), ("cs", "thermo-hall-1"), ("cfg", "thermo-hall-1")] {
+        let listed = ferrule.run(&["get", noun]).ok().out;
+        let cells = |line: &str| line.split("   ").map(|cell| cell.trim().to_owned()).collect::<Vec<_>>();
+        assert!(listed.lines().any(|line| cells(line).iter().any(|cell| cell == name)), "{noun}: {listed}");
+    }
+    let described = ferrule.run(&["describe", "ci", "thermo-hall-1"]).ok().out;
+    assert!(described.contains("class: thermo\n"), "{described}");
 }

@@ -2,17 +2,14 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use ferrule_suites::{Ferrule, ferrule::root, until};
+use ferrule_suites::ferrule::{native, root};
+use ferrule_suites::{Ferrule, until};
 use serde_json::Value;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
-
-fn native(kind: &str, name: &str, spec: &str) -> String {
-    format!("---\napiVersion: connector.ferrule.dev/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")
-}
 
 fn test_guest(name: &str) -> String {
     root().join("target/test-guests").join(format!("{name}.wasm")).display().to_string()
@@ -21,7 +18,7 @@ fn test_guest(name: &str) -> String {
 /// The last error of a stream or pipeline, once it has one with this code.
 fn last_error(ferrule: &Ferrule, list: &str, name: &str, code: &str) -> String {
     until(&format!("{code} of {name}"), || {
-        let status: Value = serde_json::from_str(&ferrule.run(&["status", "-o", "json"]).ok().out).unwrap();
+        let status = ferrule.status();
         let found = status[list].as_array().unwrap().iter().find(|entry| entry["name"] == name)?;
         found["lastError"].as_str().filter(|error| error.contains(code)).map(str::to_owned)
     })
@@ -96,6 +93,10 @@ fn a_file_that_is_no_component_of_ours_is_told_as_what_it_is() {
         ferrule.run(&["register", &file]).fails(7, &[code, "ferrule explain"]);
         ferrule.run(&["inspect", &file]).fails(7, &[code]);
     }
+    let whole = fs::read(root().join("target/guests/generator.wasm")).unwrap();
+    let cut = ferrule.file("cut.wasm", &whole[..whole.len() / 2]);
+    ferrule.run(&["register", cut.to_str().unwrap()]).fails(7, &["FE0301", "the file is damaged: "]);
+    ferrule.run(&["inspect", &test_guest("exports-nothing")]).fails(7, &["it lacks ", "; it exports "]);
     let mut damaged = fs::read(test_guest("traps")).unwrap();
     let middle = damaged.len() / 2;
     damaged[middle..middle + 64].fill(0xff);
@@ -211,7 +212,11 @@ fn a_drain_that_takes_too_long_and_what_does_not_run_are_told() {
     http.holds_a_request();
     ferrule.run(&["drain", "pipeline", "posts", "--deadline", "0"]).fails(9, &["FE0512", "in flight"]);
     ferrule.apply(&native("Pipeline", "early", "{source: later, sink: later}")).ok();
-    ferrule.run(&["tail", "early"]).fails(9, &["FE0610", "does not run", "ferrule describe"]);
+    let why = ["FE0611", "pipeline early does not run: there is no stream `later`", "ferrule describe pipeline early"];
+    ferrule.run(&["tail", "early"]).fails(4, &why);
+    ferrule.run(&["logs", "early"]).fails(4, &why);
+    ferrule.feed(&["try", "early"], b"{}").fails(4, &why);
+    ferrule.run(&["tail", "early/nosuch"]).fails(3, &["FE0201", "pipeline early has no step `nosuch`"]);
 }
 
 #[test]

@@ -63,12 +63,8 @@ fn arrived(ferrule: &Ferrule, count: usize) {
     }
 }
 
-fn status(ferrule: &Ferrule) -> Value {
-    serde_json::from_str(&ferrule.run(&["status", "-o", "json"]).ok().out).unwrap()
-}
-
 fn trouble(ferrule: &Ferrule) -> Option<String> {
-    status(ferrule)["log"]["trouble"].as_str().map(str::to_owned)
+    ferrule.status()["log"]["trouble"].as_str().map(str::to_owned)
 }
 
 #[test]
@@ -78,7 +74,7 @@ fn nothing_is_lost_over_the_end_of_the_server_of_the_log_and_of_ferrule() {
     let mut ferrule = Ferrule::serve_with(&["--transport", &nats.url()]);
     ferrule.apply(&documents(&ferrule, COUNT, 2_000, "")).ok();
     arrived(&ferrule, 1_000);
-    let report = status(&ferrule);
+    let report = ferrule.status();
     assert_eq!(report["log"]["transport"], "nats");
     let source = report["streams"].as_array().unwrap().iter().find(|stream| stream["direction"] == "ingress").unwrap();
     assert_eq!(source["durability"], "os", "what JetStream gives by itself");
@@ -124,7 +120,7 @@ fn a_start_without_nats_is_a_start_and_no_word_has_the_password() {
     assert!(why.contains(&open), "{why}");
     ferrule.apply(&documents(&ferrule, 3_000, 0, "")).ok();
     let waits = until("the stream says why it waits", || {
-        let report = status(&ferrule);
+        let report = ferrule.status();
         let mut errors = report["streams"].as_array()?.iter().filter_map(|stream| stream["lastError"].as_str());
         errors.find(|error| error.contains(&open)).map(str::to_owned)
     });

@@ -30,14 +30,6 @@ spec: {{class: file, allow: [{{write: '{folder}'}}, {{read: '{folder}'}}]}}
     )
 }
 
-fn status(ferrule: &Ferrule, pipeline: &str, field: &str) -> u64 {
-    let answer = ferrule.run(&["status", "-o", "json"]).ok();
-    let status: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
-    let pipelines = status["pipelines"].as_array().unwrap();
-    let found = pipelines.iter().find(|entry| entry["name"] == pipeline);
-    found.and_then(|entry| entry[field].as_u64()).unwrap_or_default()
-}
-
 #[test]
 fn records_cross_a_function_into_a_file_completely() {
     let ferrule = Ferrule::start();
@@ -112,8 +104,8 @@ fn a_record_that_a_function_cannot_take_goes_to_the_dead_letters() {
             file_grant(folder)
         ))
         .ok();
-    until("two delivered", || (status(&ferrule, "mixed", "delivered") == 2).then_some(()));
-    until("one dead letter", || (status(&ferrule, "mixed", "deadLettered") == 1).then_some(()));
+    until("two delivered", || (ferrule.count("mixed", "delivered") == 2).then_some(()));
+    until("one dead letter", || (ferrule.count("mixed", "deadLettered") == 1).then_some(()));
 }
 
 #[test]
@@ -137,8 +129,8 @@ fn a_record_that_ends_the_function_goes_to_the_dead_letters_and_its_batch_is_del
             file_grant(folder)
         ))
         .ok();
-    until("one dead letter", || (status(&ferrule, "poisoned", "deadLettered") == 1).then_some(()));
-    until("the rest delivered", || (status(&ferrule, "poisoned", "delivered") == 19).then_some(()));
+    until("one dead letter", || (ferrule.count("poisoned", "deadLettered") == 1).then_some(()));
+    until("the rest delivered", || (ferrule.count("poisoned", "delivered") == 19).then_some(()));
     let out = fs::read_to_string(lines.join("out.txt")).unwrap();
     let numbers: std::collections::BTreeSet<u32> = out.lines().map(|line| line.parse().unwrap()).collect();
     assert_eq!(numbers, (0..20).filter(|number| *number != 7).collect());
@@ -158,7 +150,7 @@ fn objects_and_pauses_survive_kill_9() {
     ferrule.reason("pipeline", "steady", "Paused");
     ferrule.run(&["resume", "pipeline", "steady"]).ok();
     ferrule.ready("pipeline", "steady");
-    until("records again", || (status(&ferrule, "steady", "delivered") > 0).then_some(()));
+    until("records again", || (ferrule.count("steady", "delivered") > 0).then_some(()));
 }
 
 #[test]
@@ -166,7 +158,7 @@ fn sigterm_drains_and_ends_with_0() {
     let mut ferrule = Ferrule::start();
     let endless = "{class: generator, parameters: {rate: 1000, size: 16}}";
     ferrule.apply(&pipeline("steady", endless, "[]", "{class: blackhole}")).ok();
-    until("records", || (status(&ferrule, "steady", "delivered") > 0).then_some(()));
+    until("records", || (ferrule.count("steady", "delivered") > 0).then_some(()));
     assert!(ferrule.terminate().success());
 }
 
@@ -177,18 +169,18 @@ fn a_change_restarts_only_what_changed() {
     ferrule.apply(&pipeline("stays", source, "[]", "{class: blackhole}")).ok();
     ferrule.apply(&pipeline("changes", source, "[]", "{class: blackhole}")).ok();
     until("records in both", || {
-        (status(&ferrule, "stays", "delivered") > 0 && status(&ferrule, "changes", "delivered") > 0).then_some(())
+        (ferrule.count("stays", "delivered") > 0 && ferrule.count("changes", "delivered") > 0).then_some(())
     });
-    let before = status(&ferrule, "stays", "delivered");
+    let before = ferrule.count("stays", "delivered");
     let faster = "{class: generator, parameters: {rate: 200, size: 24}}";
     ferrule.apply(&pipeline("changes", faster, "[{function: identity}]", "{class: blackhole}")).ok();
     ferrule.ready("pipeline", "changes");
     // A restarted pipeline would count from 0 again.
-    until("the other goes on", || (status(&ferrule, "stays", "delivered") > before).then_some(()));
+    until("the other goes on", || (ferrule.count("stays", "delivered") > before).then_some(()));
     ferrule.run(&["delete", "pipeline", "changes"]).ok();
     until("the deleted one is gone", || ferrule.get("stream", "changes-source").is_none().then_some(()));
-    let after = status(&ferrule, "stays", "delivered");
-    until("the other still goes on", || (status(&ferrule, "stays", "delivered") > after).then_some(()));
+    let after = ferrule.count("stays", "delivered");
+    until("the other still goes on", || (ferrule.count("stays", "delivered") > after).then_some(()));
 }
 
 #[test]
@@ -196,7 +188,7 @@ fn a_broken_file_is_refused_and_the_component_in_place_goes_on() {
     let ferrule = Ferrule::start();
     let source = "{class: generator, parameters: {rate: 100, size: 16}}";
     ferrule.apply(&pipeline("steady", source, "[]", "{class: blackhole}")).ok();
-    until("records", || (status(&ferrule, "steady", "delivered") > 0).then_some(()));
+    until("records", || (ferrule.count("steady", "delivered") > 0).then_some(()));
     let good = fs::read(root().join("target/guests/generator.wasm")).unwrap();
     let cases: [(&str, Vec<u8>, &str); 4] = [
         ("empty.wasm", Vec::new(), "not a WebAssembly"),
@@ -210,8 +202,8 @@ fn a_broken_file_is_refused_and_the_component_in_place_goes_on() {
         assert_ne!(answer.code, 0, "{name} was accepted");
         assert!(answer.err.contains(words), "{name}: no {words:?} in {}", answer.err);
     }
-    let before = status(&ferrule, "steady", "delivered");
-    until("records go on", || (status(&ferrule, "steady", "delivered") > before).then_some(()));
+    let before = ferrule.count("steady", "delivered");
+    until("records go on", || (ferrule.count("steady", "delivered") > before).then_some(()));
 }
 
 #[test]
@@ -219,7 +211,7 @@ fn a_component_that_fails_gives_its_place_back() {
     let ferrule = Ferrule::start();
     let source = "{class: generator, parameters: {rate: 200, size: 16}}";
     ferrule.apply(&pipeline("steady", source, "[]", "{class: blackhole}")).ok();
-    until("records", || (status(&ferrule, "steady", "delivered") > 0).then_some(()));
+    until("records", || (ferrule.count("steady", "delivered") > 0).then_some(()));
     let running = ferrule.get("stream", "steady-source").unwrap();
     let good = running["status"]["details"]["component"]["digest"].as_str().unwrap().to_owned();
     // It opens, and panics when it is asked for records.
@@ -229,9 +221,9 @@ fn a_component_that_fails_gives_its_place_back() {
     for words in ["failed its first 3 batches", &good, "goes on", "the pump burst"] {
         assert!(message.contains(words), "no {words:?} in {message}");
     }
-    let before = status(&ferrule, "steady", "delivered");
-    until("records go on", || (status(&ferrule, "steady", "delivered") > before).then_some(()));
-    assert_eq!(status(&ferrule, "steady", "deadLettered"), 0);
+    let before = ferrule.count("steady", "delivered");
+    until("records go on", || (ferrule.count("steady", "delivered") > before).then_some(()));
+    assert_eq!(ferrule.count("steady", "deadLettered"), 0);
     let stream = ferrule.ready("stream", "steady-source");
     assert_eq!(stream["status"]["details"]["rolledBack"]["running"].as_str(), Some(good.as_str()));
 }

@@ -2,14 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use ferrule_suites::ferrule::{condition, root};
+use ferrule_suites::ferrule::{condition, native, root};
 use ferrule_suites::{Ferrule, until};
 use serde_json::Value;
 use std::process::{Command, Stdio};
-
-fn native(kind: &str, name: &str, spec: &str) -> String {
-    format!("---\napiVersion: connector.ferrule.dev/v1\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {spec}\n")
-}
 
 /// A source that goes on, a function, and a sink that swallows everything.
 fn steady(name: &str) -> String {
@@ -32,13 +28,6 @@ fn by_name() -> String {
 
 fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
-}
-
-fn delivered(ferrule: &Ferrule, pipeline: &str) -> u64 {
-    let status = json(&ferrule.run(&["status", "-o", "json"]).ok().out);
-    let pipelines = status["pipelines"].as_array().unwrap();
-    let found = pipelines.iter().find(|entry| entry["name"] == pipeline);
-    found.and_then(|entry| entry["delivered"].as_u64()).unwrap_or_default()
 }
 
 #[test]
@@ -146,23 +135,23 @@ fn create_refuses_what_is_there_and_update_what_is_not() {
 fn drain_waits_for_what_is_in_flight_and_leaves_the_target_paused() {
     let mut ferrule = Ferrule::start();
     ferrule.apply(&steady("line")).ok();
-    until("records", || (delivered(&ferrule, "line") > 0).then_some(()));
+    until("records", || (ferrule.count("line", "delivered") > 0).then_some(()));
     let drained = ferrule.run(&["drain", "pipeline", "line"]).ok();
     assert!(drained.out.contains("pipeline line drained"), "{}", drained.out);
     ferrule.reason("pipeline", "line", "Paused");
     let status = json(&ferrule.run(&["status", "pipeline/line", "-o", "json"]).ok().out);
     assert_eq!(status["pipelines"][0]["inFlight"], 0, "{status}");
-    let count = delivered(&ferrule, "line");
+    let count = ferrule.count("line", "delivered");
     // Paused it stays, over a restart too, and an apply of the same document leaves it so.
     ferrule.terminate();
     ferrule.up();
     ferrule.reason("pipeline", "line", "Paused");
     ferrule.apply(&steady("line")).ok();
     ferrule.reason("pipeline", "line", "Paused");
-    assert!(delivered(&ferrule, "line") <= count);
+    assert!(ferrule.count("line", "delivered") <= count);
     let resumed = ferrule.run(&["resume", "pipeline/line", "-o", "json"]).ok();
     assert_eq!(json(&resumed.out)[0]["name"], "line");
-    until("records again", || (delivered(&ferrule, "line") > 0).then_some(()));
+    until("records again", || (ferrule.count("line", "delivered") > 0).then_some(()));
     ferrule.run(&["drain", "pipeline", "lien"]).fails(3, &["FE0201", "did you mean `line`?"]);
     ferrule.run(&["pause", "category", "x"]).fails(3, &["no stream or pipeline"]);
 }
@@ -198,7 +187,7 @@ fn progress_is_drawn_on_a_terminal_only() {
     let ferrule = Ferrule::idle();
     let component = root().join("target/guests/identity.wasm");
     let inspect = format!("inspect {}", component.display());
-    let what = "checking and compiling";
+    let what = "loading ";
     let piped = ferrule.run(&inspect.split(' ').collect::<Vec<_>>()).ok();
     let said = piped.out + &piped.err;
     assert!(said.contains("identity") && !said.contains(what) && !said.contains(['\u{1b}', '\r']), "{said:?}");
@@ -463,4 +452,18 @@ fn one_document_of_every_kind_comes_back_as_it_can_be_applied_again() {
     for (kind, name) in all {
         assert!(ferrule.get(kind, name).is_some() || kind == "component", "{kind} {name} did not come back");
     }
+}
+
+#[test]
+fn further_names_may_be_written_with_their_noun() {
+    let ferrule = Ferrule::start();
+    ferrule.apply(&by_name()).ok();
+    ferrule.apply(&steady("other")).ok();
+    let both = ferrule.run(&["get", "dp/line", "dp/other"]).ok().out;
+    assert!(both.contains("line") && both.contains("other"), "{both}");
+    let mixed = ferrule.run(&["get", "dp/line", "ci/numbers"]).ok().out;
+    assert!(mixed.contains("Pipeline") && mixed.contains("Instance"), "{mixed}");
+    ferrule.run(&["delete", "dp/line", "ci/numbers"]).fails(2, &["one kind at a time"]);
+    ferrule.run(&["delete", "dp/line", "dp/other"]).ok();
+    assert!(ferrule.get("pipeline", "line").is_none() && ferrule.get("pipeline", "other").is_none());
 }

@@ -50,7 +50,16 @@ impl Delete {
         };
         let client = context.client().await?;
         if let Some((kind, first)) = self.noun {
-            let names: Vec<String> = first.into_iter().chain(self.names).collect();
+            let with_noun = first.is_some();
+            let mut names: Vec<String> = first.into_iter().collect();
+            for text in &self.names {
+                match noun::parse_further(kind, with_noun, text) {
+                    (other, name) if other == kind => names.push(name),
+                    (other, _) => {
+                        return Err(Failure::usage(format!("one kind at a time: {text} is a {}", other.nouns()[0])));
+                    }
+                }
+            }
             if names.is_empty() {
                 return Err(Failure::usage(format!("which {kind}? Give at least one name")));
             }

@@ -15,7 +15,7 @@ use super::noun::{self, Scope, parse_kind_and_name};
 use crate::context::Context;
 use crate::exit::{Failure, Outcome};
 use crate::output::{Format, Output, Tone, short_number};
-use crate::views;
+use crate::views::{self, Names};
 
 /// Shows one object: its document, conditions, health, throughput, lag, restarts, last error, and the abilities that its
 /// component asks for, was granted and has in force.
@@ -40,6 +40,7 @@ struct Facts {
     status: StatusReport,
     component: Option<ComponentFacts>,
     grants: Vec<Object>,
+    names: Names,
 }
 
 impl Describe {
@@ -101,7 +102,8 @@ async fn gather(client: &Client, object: Object, scope: &Scope) -> Result<Facts,
     } else {
         Vec::new()
     };
-    Ok(Facts { object, status, component, grants })
+    let names = Names::fetch(client).await?;
+    Ok(Facts { object, status, component, grants, names })
 }
 
 impl Facts {
@@ -129,8 +131,9 @@ impl Facts {
         };
         field(&mut text, "Name", &meta.name);
         field(&mut text, "Kind", self.object.kind.name());
-        if let Some(project) = &meta.namespace {
-            field(&mut text, "Project", project);
+        let project = self.names.project(&self.object);
+        if !project.is_empty() {
+            field(&mut text, "Project", &project);
         }
         field(&mut text, "Id", meta.uid.as_str());
         field(&mut text, "Generation", &meta.generation.to_string());
@@ -168,7 +171,7 @@ impl Facts {
             self.abilities(&mut text, output, component)?;
         }
         head(&mut text, "Spec");
-        text.push_str(&views::indented(&self.object.spec, 2)?);
+        text.push_str(&views::indented(&self.names.shown(&self.object.spec), 2)?);
         Ok(text)
     }
 
@@ -189,7 +192,7 @@ impl Facts {
         }
         for grant in &self.grants {
             let _ = writeln!(text, "    grant {}:", grant.metadata.name);
-            text.push_str(&views::indented(&grant.spec, 6)?);
+            text.push_str(&views::indented(&self.names.shown(&grant.spec), 6)?);
         }
         let details = &self.object.status.details;
         if let Some(abilities) = ["/abilities", "/inForce"].iter().find_map(|p| details.pointer(p)) {
@@ -200,17 +203,26 @@ impl Facts {
     }
 }
 
+/// A line of a description; further lines of the value stand under its first.
 fn field(text: &mut String, name: &str, value: &str) {
+    let value = value.trim_end().replace('\n', &format!("\n{:14}", ""));
     let _ = writeln!(text, "{:<14}{value}", format!("{name}:"));
+}
+
+/// The last error without the lines that the last refusal has too.
+fn last_error<'a>(error: &'a str, refusal: &str) -> &'a str {
+    let first = error.lines().next().unwrap_or("none");
+    let mut rest = error.lines().skip(1).filter(|line| !line.trim().is_empty());
+    if rest.all(|line| refusal.contains(line.trim())) { first } else { error }
 }
 
 fn stream_text(text: &mut String, s: &StreamStatus) {
     field(text, "Direction", &s.direction);
     field(text, "Class", &s.class);
     field(text, "State", &s.state);
-    let health =
-        if s.health_message.is_empty() { s.health.clone() } else { format!("{}: {}", s.health, s.health_message) };
-    field(text, "Health", &health);
+    let health = views::health(&s.health);
+    let message = if s.health_message.is_empty() { String::new() } else { format!(": {}", s.health_message) };
+    field(text, "Health", &format!("{health}{message}"));
     let rate =
         format!("{} records/s, {} bytes/s", short_number(s.records_per_second), short_number(s.bytes_per_second));
     field(text, "Throughput", &rate);
@@ -239,7 +251,7 @@ fn stream_text(text: &mut String, s: &StreamStatus) {
     if !s.last_refusal.is_empty() {
         field(text, "Last refusal", &s.last_refusal);
     }
-    field(text, "Last error", if s.last_error.is_empty() { "none" } else { &s.last_error });
+    field(text, "Last error", last_error(&s.last_error, &s.last_refusal));
     if s.suppressed_log_lines > 0 {
         field(text, "Log lines", &format!("{} lines over the rate were not kept", s.suppressed_log_lines));
     }
@@ -303,5 +315,25 @@ fn condition_text(text: &mut String, output: &Output, condition: &Condition, gen
     );
     if !condition.message.is_empty() {
         let _ = writeln!(text, "             {}", condition.message.replace('\n', "\n             "));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_refused_is_told_once_and_stands_under_its_name() {
+        let remedy = "apply this:\napiVersion: connector.ferrule.dev/v1\nkind: Grant";
+        let refusal = format!("may not connect to h:1 [FE0401]\n{remedy}");
+        let error = format!("open: denied: may not connect to h:1 [FE0401]\n{remedy}");
+        assert_eq!(last_error(&error, &refusal), "open: denied: may not connect to h:1 [FE0401]");
+        assert_eq!(last_error("a\nb", &refusal), "a\nb");
+        assert_eq!(last_error("", ""), "none");
+        let mut text = String::new();
+        field(&mut text, "Last refusal", &refusal);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[1..].iter().all(|line| line.starts_with(&" ".repeat(14))), "{text}");
     }
 }

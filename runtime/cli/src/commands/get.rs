@@ -13,7 +13,7 @@ use super::noun::{self, Scope, parse_kind_and_name};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Format, Table, Tone};
-use crate::views;
+use crate::views::{self, Names};
 
 /// Lists objects, or shows some.
 #[derive(Debug, Args)]
@@ -75,20 +75,38 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 impl Get {
     pub(crate) async fn run(mut self, context: &Context) -> Outcome {
         match self.noun.clone() {
-            Wanted::All => self.list(context, None).await,
+            Wanted::All => {
+                let names = std::mem::take(&mut self.names);
+                self.list(context, vec![(None, names)]).await
+            }
             Wanted::Of(kind, name) => {
-                self.names.extend(name);
-                self.list(context, Some(kind)).await
+                let with_noun = name.is_some();
+                let further = self.names.iter().map(|text| noun::parse_further(kind, with_noun, text));
+                let mut groups: Vec<(Option<Kind>, Vec<String>)> = vec![(Some(kind), name.iter().cloned().collect())];
+                for (kind, name) in further {
+                    match groups.iter_mut().find(|(other, _)| *other == Some(kind)) {
+                        Some((_, names)) => names.push(name),
+                        None => groups.push((Some(kind), vec![name])),
+                    }
+                }
+                self.list(context, groups).await
             }
             Wanted::InstanceStatus => self.instance_status(context, false).await,
             Wanted::InstanceAlerts => self.instance_status(context, true).await,
         }
     }
 
-    async fn list(self, context: &Context, kind: Option<Kind>) -> Outcome {
+    /// Lists objects by kind, of each kind those that are named or all.
+    async fn list(self, context: &Context, groups: Vec<(Option<Kind>, Vec<String>)>) -> Outcome {
         let client = context.client().await?;
         let labels: BTreeMap<String, String> = self.label.into_iter().collect();
-        let found = noun::objects(&client, kind, &self.names, &self.scope, self.instance.as_deref(), labels).await?;
+        let mut found = Vec::new();
+        for (kind, names) in &groups {
+            let instance = self.instance.as_deref();
+            found.extend(noun::objects(&client, *kind, names, &self.scope, instance, labels.clone()).await?);
+        }
+        let kind = if let [(kind, _)] = &groups[..] { *kind } else { None };
+        let named: usize = groups.iter().map(|(_, names)| names.len()).sum();
         let output = &context.output;
         if self.original {
             for stored in &found {
@@ -100,14 +118,15 @@ impl Get {
             return Ok(());
         }
         let objects: Vec<Object> = found.into_iter().map(|stored| stored.object).collect();
-        if let ([only], [_], Format::Json | Format::Yaml) = (&objects[..], &self.names[..], output.format) {
+        if let ([only], 1, Format::Json | Format::Yaml) = (&objects[..], named, output.format) {
             return output.value(only);
         }
         if objects.is_empty() && output.format == Format::Table {
             output.say("nothing found");
             return Ok(());
         }
-        output.list(&objects, || views::objects_table(kind, &objects))
+        let names = if output.format == Format::Table { Names::fetch(&client).await? } else { Names::default() };
+        output.list(&objects, || views::objects_table(kind, &objects, &names))
     }
 
     /// What KPS calls the status and the alerts of a connector instance: one row for each of its streams.

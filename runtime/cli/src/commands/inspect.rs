@@ -9,7 +9,7 @@ use ferrule_api::request::Inspection;
 use ferrule_model::Code;
 use serde_json::{Map, Value, json};
 
-use super::noun::{not_loaded, read_component};
+use super::noun::{load_component, read_component};
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Format, Output, Tone};
@@ -31,10 +31,7 @@ impl Inspect {
         if path.is_file() {
             let bytes = read_component(&path)?;
             let size = bytes.len() as u64;
-            let spinner = context.output.spinner("checking and compiling");
-            let loaded = ferrule_testkit::load(&bytes).await;
-            spinner.finish_and_clear();
-            let facts = loaded.map_err(|error| not_loaded(&path, error))?;
+            let facts = load_component(context, &path, &bytes).await?;
             let facts = ComponentFacts {
                 digest: facts.digest().to_owned(),
                 world: facts.world().to_string(),

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use ferrule_api::Platform;
 use ferrule_api::report::{Applied, PipelineStatus, StatusReport, StreamStatus};
 use ferrule_api::request::{LogQuery, StatusQuery, Tail};
+use ferrule_api::{Error, Platform};
+use ferrule_model::error::suggestion;
 use ferrule_model::{Code, Kind};
+use ferrule_server::shutdown::Signals;
 use ferrule_server::{Options, Server};
 use tokio_stream::StreamExt;
 
@@ -17,6 +19,7 @@ use super::logs;
 use super::noun::Scope;
 use super::serve::{not_started, start_log};
 use super::tail;
+use crate::compiled;
 use crate::context::Context;
 use crate::documents::{self, Source};
 use crate::exit::{Exit, Failure, Outcome};
@@ -46,13 +49,13 @@ pub(crate) struct Run {
     #[arg(long)]
     until_done: bool,
     /// With --until-done: how many seconds without a record mean that the sources are done.
-    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = parse_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0, value_parser = parse_seconds, allow_negative_numbers = true)]
     idle: f64,
     /// End when the sinks have so many records, and those in flight have their outcome. With --for: fail if they do not in time.
     #[arg(long, value_name = "COUNT")]
     until_records: Option<u64>,
     /// End after so many seconds.
-    #[arg(long = "for", value_name = "SECONDS", value_parser = parse_seconds)]
+    #[arg(long = "for", value_name = "SECONDS", value_parser = parse_seconds, allow_negative_numbers = true)]
     time: Option<f64>,
     /// What the platform itself logs, such as info or ferrule_flow=debug,warn.
     #[arg(long, value_name = "FILTER", default_value = "error")]
@@ -73,11 +76,15 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 
 /// How often the state is looked at.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often it is looked at while everything stops.
+const LAST_LOOK: Duration = Duration::from_millis(5);
 /// How often a line about it is written where nothing can be redrawn.
 const LINE: Duration = Duration::from_secs(5);
 
 impl Run {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
+        // First of all: a start takes seconds, and is to end as orderly as what it starts.
+        let mut signals = Signals::new()?;
         let output = &context.output;
         let sources = documents::read_sources(&self.files)?;
         start_log(Some(self.log.clone()), false, context)?;
@@ -88,21 +95,79 @@ impl Run {
             (None, None) => return Err(Failure::new(Exit::Failed, "there is no data folder")),
         };
         let mut options = Options::embedded(folder);
-        options.shipped = needed(self.offered(context)?, &sources);
+        let offered = self.offered(context)?;
+        options.shipped = needed(&offered, &sources);
+        options.compiled.clone_from(&context.surroundings.compiled);
+        let cache = options.compiled.clone();
         let spinner = output.spinner("starting");
-        let server = Server::start(options).await.map_err(not_started);
-        let platform = server.as_ref().ok().map(Server::platform);
-        let outcome = match platform {
-            Some(platform) => self.apply_and_watch(context, &sources, platform, spinner).await,
-            None => Ok(()),
+        let added = compiled::announce(output, &spinner, cache.as_deref(), &options.shipped);
+        let started = tokio::select! {
+            started = Server::start(options) => started,
+            signal = signals.next() => {
+                spinner.finish_and_clear();
+                output.say(format!("{signal}: stopped before the start was complete"));
+                return Ok(());
+            }
+        };
+        if let Some(folder) = cache.filter(|_| added) {
+            compiled::trim(&folder);
+        }
+        let server = started.map_err(|error| {
+            spinner.finish_and_clear();
+            not_started(error)
+        })?;
+        let watched = tokio::select! {
+            applied = self.apply(context, &sources, &offered, server.platform()) => {
+                spinner.finish_and_clear();
+                match applied {
+                    Ok(applied) => Ok(Some(self.show(context, &applied, server.platform(), &mut signals).await)),
+                    Err(failure) => Err(failure),
+                }
+            }
+            signal = signals.next() => {
+                spinner.finish_and_clear();
+                output.say(format!("{signal}: stopped before the documents were applied"));
+                Ok(None)
+            }
         };
         // Whatever happened, what is in flight gets its chance.
-        let drained = server?.stop().await;
-        outcome?;
+        let platform = server.platform();
+        let mut report = platform.status(StatusQuery::default()).await?;
+        let mut stop = std::pin::pin!(server.stop());
+        let drained = loop {
+            tokio::select! {
+                drained = &mut stop => break drained,
+                _ = signals.next() => break false,
+                () = tokio::time::sleep(LAST_LOOK) => {}
+            }
+            // What has ended has no counts any more.
+            if let Ok(now) = platform.status(StatusQuery::default()).await
+                && moved(&now) >= moved(&report)
+            {
+                report = now;
+            }
+        };
+        let Some((outcome, tails)) = watched? else { return Ok(()) };
+        for tail in tails {
+            tail.abort();
+        }
+        self.summarise(output, &report)?;
         if !drained {
             output.warn("stopped with records in flight; replayable sources give them again");
         }
-        Ok(())
+        outcome
+    }
+
+    /// The last word: all streams and pipelines with their counts.
+    fn summarise(&self, output: &Output, report: &StatusReport) -> Outcome {
+        match output.format {
+            Format::Table if self.tail => {
+                output.say(views::status_text(output, report));
+                Ok(())
+            }
+            Format::Table => output.raw(views::status_text(output, report).as_bytes()),
+            Format::Json | Format::Yaml => output.value(report),
+        }
     }
 
     /// Every component that documents may name.
@@ -123,18 +188,17 @@ impl Run {
         Ok(offered)
     }
 
-    async fn apply_and_watch(
+    async fn apply(
         &self,
         context: &Context,
         sources: &[Source],
+        offered: &[PathBuf],
         platform: Arc<dyn Platform>,
-        spinner: indicatif::ProgressBar,
-    ) -> Outcome {
+    ) -> Result<Applied, Failure> {
         let mut application = documents::application(sources, None)?;
         application.namespace = self.scope.namespace();
-        let applied = platform.apply(application).await;
-        spinner.finish_and_clear();
-        let applied = applied?;
+        application.complete = true;
+        let applied = platform.apply(application).await.map_err(|error| with_offer(error, offered))?;
         let output = &context.output;
         for warning in applied.warnings.iter().chain(applied.objects.iter().flat_map(|o| &o.diagnostics)) {
             output.diagnostic(warning);
@@ -142,7 +206,36 @@ impl Run {
         for object in &applied.objects {
             output.say(format!("{} {} {}", object.kind.nouns()[0], object.name, object.action));
         }
-        let mut tails = if self.tail { start_tails(output, &platform, &applied).await? } else { Vec::new() };
+        Ok(applied)
+    }
+
+    /// Shows how everything does until it is to end; and the tasks that show what passes, which go on.
+    async fn show(
+        &self,
+        context: &Context,
+        applied: &Applied,
+        platform: Arc<dyn Platform>,
+        signals: &mut Signals,
+    ) -> (Outcome, Vec<tokio::task::JoinHandle<()>>) {
+        let output = &context.output;
+        let tails = match self.tails(output, applied, &platform).await {
+            Ok(tails) => tails,
+            Err(failure) => return (Err(failure), Vec::new()),
+        };
+        let outcome = tokio::select! {
+            outcome = self.watch(output, &platform) => outcome,
+            _ = signals.next() => Ok(()),
+        };
+        (outcome, tails)
+    }
+
+    async fn tails(
+        &self,
+        output: &Output,
+        applied: &Applied,
+        platform: &Arc<dyn Platform>,
+    ) -> Result<Vec<tokio::task::JoinHandle<()>>, Failure> {
+        let mut tails = if self.tail { start_tails(output, platform, applied).await? } else { Vec::new() };
         if self.logs {
             let mut lines = platform.logs(LogQuery { follow: true, ..LogQuery::default() }).await?;
             let output = output.clone();
@@ -152,20 +245,7 @@ impl Run {
                 }
             }));
         }
-        let outcome = tokio::select! {
-            outcome = self.watch(output, &platform) => outcome,
-            signal = ferrule_server::shutdown::requested() => { signal?; Ok(()) }
-        };
-        for tail in tails {
-            tail.abort();
-        }
-        let report = platform.status(StatusQuery::default()).await?;
-        match output.format {
-            Format::Table if self.tail => output.say(views::status_text(output, &report)),
-            Format::Table => output.raw(views::status_text(output, &report).as_bytes())?,
-            Format::Json | Format::Yaml => output.value(&report)?,
-        }
-        outcome
+        Ok(tails)
     }
 
     async fn watch(&self, output: &Output, platform: &Arc<dyn Platform>) -> Outcome {
@@ -217,13 +297,35 @@ impl Run {
 }
 
 /// The components that the documents mention: compiling the others would only take time.
-fn needed(offered: Vec<PathBuf>, sources: &[Source]) -> Vec<PathBuf> {
+fn needed(offered: &[PathBuf], sources: &[Source]) -> Vec<PathBuf> {
     let text: String = sources.iter().map(|source| String::from_utf8_lossy(&source.bytes)).collect();
     let words: std::collections::BTreeSet<&str> =
         text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).collect();
     let mentioned =
-        |path: &PathBuf| path.file_stem().is_some_and(|stem| words.contains(stem.to_string_lossy().as_ref()));
-    offered.into_iter().filter(mentioned).collect()
+        |path: &&PathBuf| path.file_stem().is_some_and(|stem| words.contains(stem.to_string_lossy().as_ref()));
+    offered.iter().filter(mentioned).cloned().collect()
+}
+
+/// Says of a class or function that is not there which there are: only those that are mentioned were registered.
+fn with_offer(error: Error, offered: &[PathBuf]) -> Error {
+    let Error::Refused(mut problems) = error else { return error };
+    let stems: Vec<String> =
+        offered.iter().filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned())).collect();
+    let mut names: Vec<&str> = stems.iter().map(String::as_str).collect();
+    names.dedup();
+    for problem in problems.iter_mut().filter(|problem| problem.code == Code::Unresolved && problem.help.is_none()) {
+        let rest = ["no class `", "no function `"].iter().find_map(|words| problem.message.split_once(words));
+        // The message knows better where it goes on.
+        let Some((name, rest)) = rest.and_then(|(_, rest)| rest.split_once('`')) else { continue };
+        if !(rest.is_empty() || rest.starts_with(" in project ")) {
+            continue;
+        }
+        problem.help = Some(match suggestion(name, names.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are {}; --components names a folder with others", names.join(", ")),
+        });
+    }
+    Error::Refused(problems)
 }
 
 /// All records that went anywhere.
@@ -324,6 +426,8 @@ async fn start_tails(
 
 #[cfg(test)]
 mod tests {
+    use ferrule_model::Diagnostic;
+
     use super::*;
 
     #[test]
@@ -335,7 +439,21 @@ mod tests {
         };
         let offered = ["a/generator.wasm", "a/mqtt.wasm", "a/my-sink.wasm", "a/gen.wasm"].map(PathBuf::from).to_vec();
         let expected = ["a/generator.wasm", "a/my-sink.wasm"].map(PathBuf::from).to_vec();
-        assert_eq!(needed(offered, &[source]), expected);
+        assert_eq!(needed(&offered, &[source]), expected);
+    }
+
+    #[test]
+    fn a_class_that_is_not_there_is_answered_with_what_is() {
+        let offered = ["a/blackhole.wasm", "a/generator.wasm"].map(PathBuf::from);
+        let answer = |message: &str| {
+            let error = Error::refused(Diagnostic::new(Code::Unresolved, message));
+            with_offer(error, &offered).diagnostics()[0].help.clone()
+        };
+        assert_eq!(answer("instance c: there is no class `blackhol`").as_deref(), Some("did you mean `blackhole`?"));
+        let all = answer("instance c: there is no class `weather`").unwrap();
+        assert!(all.starts_with("there are blackhole, generator;"), "{all}");
+        assert_eq!(answer("there is no class `jq`; `jq` is a function: name it under `functions`"), None);
+        assert_eq!(answer("there is no stream `x`"), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::time::Duration;
 use clap::Args;
 use ferrule_model::Code;
 use ferrule_model::quantity::Size;
+use ferrule_server::shutdown::Signals;
 use ferrule_server::telemetry::{self, LogOptions};
 use ferrule_server::{DEAD_LETTERS, LOG_SEGMENT, METRICS_ADDRESS, Options, STOP_DEADLINE, Server};
 
@@ -116,6 +117,8 @@ impl Settings {
 
 impl Serve {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
+        // First of all: a start takes seconds, and is to end as orderly as what it starts.
+        let mut signals = Signals::new()?;
         let settings = match &self.config {
             Some(path) => self.settings.over(config::read(path)?),
             None => self.settings,
@@ -140,11 +143,17 @@ impl Serve {
             options.engine.instances = instances.get();
         }
         let socket = options.socket.clone();
-        let server = Server::start(options).await.map_err(not_started)?;
+        let server = tokio::select! {
+            started = Server::start(options) => started.map_err(not_started)?,
+            signal = signals.next() => {
+                context.output.say(format!("{signal}: stopped before the start was complete"));
+                return Ok(());
+            }
+        };
         if let Some(socket) = socket {
             context.output.say(format!("ready; the socket is {}", socket.display()));
         }
-        server.run().await?;
+        server.run(&mut signals).await;
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use ferrule_testkit::report::{Report, Summary};
 use ferrule_testkit::script::Script;
 use ferrule_testkit::{conformance, scenario};
 
-use super::noun::{not_loaded, read_component};
+use super::noun::{load_component, read_component};
 use crate::built;
 use crate::context::Context;
 use crate::exit::{Exit, Failure, Outcome};
@@ -110,11 +110,7 @@ impl Test {
 }
 
 async fn load(context: &Context, file: &Path) -> Result<ferrule_testkit::Component, Failure> {
-    let bytes = read_component(file)?;
-    let spinner = context.output.spinner(format!("compiling {}", file.display()));
-    let loaded = ferrule_testkit::load(&bytes).await;
-    spinner.finish_and_clear();
-    loaded.map_err(|error| not_loaded(file, error))
+    load_component(context, file, &read_component(file)?).await
 }
 
 /// The path as short as a person would write it: from the current folder, if it lies below that.

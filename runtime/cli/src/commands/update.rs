@@ -33,7 +33,7 @@ impl Update {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let sources = documents::read_sources(&self.files.files)?;
         if let Some(name) = &self.name {
-            for (object, _) in documents::read_objects(&sources, self.noun)? {
+            for (object, _) in documents::read_objects(&sources, self.noun, "update")? {
                 if object.metadata.name != *name {
                     return Err(Failure::new(
                         Exit::Usage,

@@ -23,7 +23,7 @@ pub(crate) struct Validate {
 impl Validate {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let sources = documents::read_sources(&self.files.files)?;
-        let objects = documents::read_objects(&sources, self.noun)?;
+        let objects = documents::read_objects(&sources, self.noun, "validate")?;
         let output = &context.output;
         if output.format != Format::Table {
             let objects: Vec<_> = objects.iter().map(|(object, _)| object).collect();

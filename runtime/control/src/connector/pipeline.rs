@@ -295,6 +295,23 @@ fn sources(
     }
 }
 
+/// The streams that a pipeline is to read and write, as far as they are there, whatever keeps it from doing so.
+pub(crate) fn ends(snapshot: &Snapshot, object: &Object) -> Vec<(StreamDirection, Uid)> {
+    let Ok(read) = spec::<PipelineSpec>(object) else { return Vec::new() };
+    let project = snapshot.project(object);
+    let mut found = Vec::new();
+    for (place, used) in read.uses() {
+        let direction = if place == "source" { StreamDirection::Ingress } else { StreamDirection::Egress };
+        let streams = used.reference().map(|reference| snapshot.candidates(Kind::Stream, reference, &project));
+        found.extend(streams.into_iter().flatten().map(|stream| (direction, stream.uid().clone())));
+    }
+    if read.source.is_none() && !read.selectors.is_empty() {
+        let streams = selected(snapshot, &project, &read.selectors);
+        found.extend(streams.into_iter().map(|stream| (StreamDirection::Ingress, stream.uid().clone())));
+    }
+    found
+}
+
 fn selected<'a>(snapshot: &'a Snapshot, project: &str, selectors: &BTreeMap<String, Vec<String>>) -> Vec<&'a Object> {
     let ingress = snapshot.of(Kind::Stream).iter().map(|stream| &**stream).filter(|stream| {
         stream::direction(stream) == Some(StreamDirection::Ingress) && snapshot.project(stream) == project

@@ -5,7 +5,7 @@ use ferrule_model::connector::StartAt;
 use ferrule_model::{Kind, Object, Uid};
 use serde_json::json;
 
-use crate::setup::{STRAIGHT, check, components, hall, lines, objects, resolved};
+use crate::setup::{STRAIGHT, check, check_at, components, hall, lines, memory, objects, resolved};
 
 #[test]
 fn a_pipeline_of_named_streams_runs() {
@@ -22,6 +22,42 @@ fn a_pipeline_of_named_streams_runs() {
             "instance-hall: Ready=True ComponentFound",
         ],
     );
+}
+
+#[test]
+fn a_stream_of_a_pipeline_that_waits_says_so() {
+    let waits = "kind: Pipeline\nmetadata: {name: p}\nspec: {source: nowhere, sink: out}\n";
+    check(
+        &hall(waits),
+        &[
+            "pipeline-p: Ready=False ReferenceMissing: there is no stream `nowhere`",
+            "stream-out: Ready=False PipelineWaits: pipeline p writes it, and waits: there is no stream `nowhere`",
+            "!no pipeline writes it",
+        ],
+    );
+    let waits = "kind: Pipeline\nmetadata: {name: p}\nspec: {selectors: {measure: [heat]}, sink: nowhere}\n";
+    let category = "kind: Category\nmetadata: {name: measure}\nspec: {values: [heat]}\n---\n";
+    let site = Site { log: memory(), ..Site::default() };
+    let expected = "stream-in: Ready=False PipelineWaits: pipeline p reads it, and waits: sink: there is no stream";
+    check_at(&site, components(), &hall(&format!("{category}{waits}")), &[expected]);
+}
+
+#[test]
+fn a_class_that_is_a_function_is_told_as_that() {
+    let documents = "
+kind: Function
+metadata: {name: sieve}
+spec: {}
+---
+kind: Pipeline
+metadata: {name: p}
+spec: {source: {class: sieve}, sink: {class: blackhol}}
+---
+kind: Class
+metadata: {name: blackhole}
+spec: {}
+";
+    check(documents, &["`sieve` is a function: name it under `functions`", "did you mean `blackhole`?"]);
 }
 
 #[test]

@@ -42,6 +42,17 @@ pub(super) fn component(
     Ok(component)
 }
 
+/// Whether a form of these bytes is in the folder. One of another release counts too: this is for what a person is told to wait for.
+pub fn is_kept(folder: &Path, bytes: &[u8]) -> bool {
+    let digest = super::digest(bytes);
+    let digest = digest.strip_prefix("sha256:").unwrap_or(&digest);
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).any(|name| {
+        let name = name.to_string_lossy();
+        name.starts_with(digest) && name.ends_with(".compiled")
+    })
+}
+
 /// Engine, its settings and version, and what was compiled.
 fn name(engine: &Engine, kind: EngineKind, digest: &str) -> PathBuf {
     let mut settings = DefaultHasher::new();
@@ -119,6 +130,16 @@ mod tests {
         assert!(take(&engine, &file).is_none());
         load();
         assert!(take(&engine, &file).is_some(), "it was compiled and kept again");
+    }
+
+    #[test]
+    fn what_is_kept_is_known_by_its_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("compiled");
+        assert!(!is_kept(&folder, EMPTY));
+        let digest = crate::artifact::digest(EMPTY);
+        component(&Engine::default(), EngineKind::Dense, EMPTY, &digest, Some(&folder)).unwrap();
+        assert!(is_kept(&folder, EMPTY) && !is_kept(&folder, b"another"));
     }
 
     #[test]

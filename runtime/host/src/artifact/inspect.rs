@@ -34,7 +34,7 @@ struct Names {
 
 /// The outermost imports and exports.
 fn names(bytes: &[u8]) -> Result<Names, LoadError> {
-    let broken = |error: wasmparser::BinaryReaderError| LoadError::NotWasm { found: format!("a damaged one: {error}") };
+    let broken = |error: wasmparser::BinaryReaderError| LoadError::Damaged(error.to_string());
     let mut names = Names::default();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
@@ -139,18 +139,17 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_component() {
-        let cases: [(&[u8], &str); 5] = [
-            (b"", "empty"),
-            (b"\x7fELF\x02", "Linux"),
-            (b"kind: Class", "text"),
-            (b"(component)", "as text"),
-            (b"\0asmxxxx", "damaged"),
-        ];
+        let cases: [(&[u8], &str); 4] =
+            [(b"", "empty"), (b"\x7fELF\x02", "Linux"), (b"kind: Class", "text"), (b"(component)", "as text")];
         for (bytes, expected) in cases {
             match inspect(bytes) {
                 Err(LoadError::NotWasm { found }) => assert!(found.contains(expected), "{found}"),
                 other => panic!("{other:?}"),
             }
+        }
+        for cut in [&b"\0asmxxxx"[..], b"\0asm\x0d\0\x01\0\x07\x20\x01"] {
+            let error = inspect(cut).unwrap_err();
+            assert!(matches!(error, LoadError::Damaged(_)) && error.to_string().contains("is damaged: "), "{error}");
         }
         assert_eq!(inspect(b"\0asm\x01\0\0\0"), Err(LoadError::CoreModule));
         assert!(matches!(inspect(b"\0asm\x0d\0\x01\0"), Err(LoadError::UnknownWorld { .. })));

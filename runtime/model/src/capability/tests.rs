@@ -216,6 +216,24 @@ fn a_grant_is_written_as_one_pair() {
 }
 
 #[test]
+fn the_entry_that_gives_an_ability_is_one_that_applies() {
+    for (kind, target, entry) in [
+        (AbilityKind::Tcp, "*:*", "*:*"),
+        (AbilityKind::Http, "*.example:*", "*.example:*"),
+        (AbilityKind::Tcp, "[2001:db8::1]:*", "[2001:db8::1]:*"),
+        (AbilityKind::Tcp, "a.example:1-9", "a.example:1-9"),
+        (AbilityKind::Resolve, "*", "*"),
+        (AbilityKind::Read, "/data", "/data"),
+    ] {
+        let ability = Ability::parse(kind, target).unwrap();
+        let allowance = ability.allowance();
+        assert_eq!(allowance.target(), entry);
+        allowance.check().unwrap();
+        assert_eq!(Ability::parse(kind, allowance.target()).unwrap(), ability);
+    }
+}
+
+#[test]
 fn what_is_missing_is_told() {
     let asked = [ask("tcp", "{broker}"), ask("resolve", "a.example"), ask("telepathy", "x")];
     let params = json!({"broker": "127.0.0.1:1883"});

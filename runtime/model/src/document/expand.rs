@@ -123,14 +123,17 @@ fn stream(
 }
 
 /// Where the document of the pipeline that implies an object says what stands at `path` in the object: `spec.parameters` of the
-/// stream `hello-source` is `spec.source.parameters` of the pipeline `hello`. None for objects that have a document of their own.
+/// stream `hello-source` is `spec.source.parameters` of the pipeline `hello`. None for objects that have a document of their own,
+/// and for functions, whose place is the number of their step.
 pub fn place_in_pipeline(object: &Object, path: &str) -> Option<String> {
     let owner = object.metadata.owner_references.iter().find(|owner| owner.kind == Kind::Pipeline)?;
     let word = object.name().strip_prefix(&owner.name)?.strip_prefix('-')?;
     let rest = path.strip_prefix("spec.")?;
     let end = if matches!(word, "source" | "sink") { word.to_owned() } else { format!("routes.{word}") };
     match object.kind {
-        Kind::Stream | Kind::Instance => Some(format!("spec.{end}.{rest}")),
+        // The direction is what the place in the pipeline says; what can be wrong is the class.
+        Kind::Stream if rest == "direction" => Some(format!("spec.{end}.class")),
+        Kind::Stream | Kind::Instance | Kind::Class => Some(format!("spec.{end}.{rest}")),
         Kind::Config => Some(format!("spec.{end}.config{}", rest.strip_prefix("parameters")?)),
         _ => None,
     }

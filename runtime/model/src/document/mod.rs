@@ -76,7 +76,8 @@ pub fn read(name: &str, bytes: &[u8], noun: Option<Kind>, env: &dyn Fn(&str) -> 
     }
     if parsed.is_empty() && reading.diagnostics.is_empty() {
         let diagnostic = Diagnostic::new(Code::NoDocument, "there is no document in the file");
-        reading.diagnostics.push(diagnostic.in_document(name));
+        let help = "is it the right file? A document begins with `kind:`, or is a JSON object";
+        reading.diagnostics.push(diagnostic.in_document(name).help(help));
     }
     let several = parsed.len() > 1;
     let mut names = HashMap::new();
@@ -94,6 +95,17 @@ pub fn read(name: &str, bytes: &[u8], noun: Option<Kind>, env: &dyn Fn(&str) -> 
         reading.diagnostics.append(&mut check.found);
     }
     reading
+}
+
+/// How the command begins that [`read`] shows where the noun of the command was wrong.
+const CREATE: &str = "ferrule create ";
+
+/// Has the commands in the help of diagnostics name the verb that was used.
+pub fn say_verb(diagnostics: &mut [Diagnostic], verb: &str) {
+    for diagnostic in diagnostics.iter_mut().filter(|diagnostic| diagnostic.code == Code::WrongNoun) {
+        let rest = diagnostic.help.as_deref().and_then(|help| help.strip_prefix(CREATE));
+        diagnostic.help = rest.map(|rest| format!("ferrule {verb} {rest}")).or(diagnostic.help.take());
+    }
 }
 
 /// Takes lists of documents apart: a list, and what `get -o yaml` gives (`kind: List`).
@@ -158,7 +170,7 @@ fn read_one(
         // The README of the KPS template creates its config under the noun of streams.
         let slip = kind == Kind::Config && noun == Kind::Stream && !native;
         let diagnostic = Diagnostic::new(Code::WrongNoun, said)
-            .help(format!("ferrule create {command} -f {}", check.document.split('#').next().unwrap_or_default()));
+            .help(format!("{CREATE}{command} -f {}", check.document.split('#').next().unwrap_or_default()));
         if slip {
             check.add(diagnostic.as_warning());
         } else {

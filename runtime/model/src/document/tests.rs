@@ -207,10 +207,12 @@ fn unknown_fields_are_refused_in_native_and_kept_in_kps_documents() {
 #[test]
 fn the_wrong_noun_is_answered() {
     let files: HashMap<String, Vec<u8>> = samples("kps").into_iter().collect();
-    let found =
+    let mut found =
         read_documents("connector_class.json", &files["connector_class.json"], Some(Kind::Stream), &none).unwrap_err();
     assert_eq!(found[0].code, Code::WrongNoun);
     assert_eq!(found[0].help.as_deref(), Some("ferrule create connectorclass -f connector_class.json"));
+    say_verb(&mut found, "update");
+    assert_eq!(found[0].help.as_deref(), Some("ferrule update connectorclass -f connector_class.json"));
     // The slip in the README of the KPS template.
     let reading = read("connector_config.json", &files["connector_config.json"], Some(Kind::Stream), &none);
     assert!(!reading.has_errors());

@@ -17,8 +17,10 @@ pub const LARGEST_FILE: usize = 4 << 20;
 const LARGEST_TEXT: usize = 4 * LARGEST_FILE;
 /// How many values may come from aliases in one file.
 const REPLAYED: usize = 20_000;
-/// How deep YAML may be nested; JSON has serde_json's own limit of 128.
+/// How deep YAML may be nested.
 const DEPTH: usize = 64;
+/// How deep JSON may be nested: serde_json's own limit.
+const JSON_DEPTH: usize = 128;
 /// How many documents a file may hold.
 const DOCUMENTS: usize = 1_000;
 
@@ -86,12 +88,12 @@ fn json(name: &str, text: &str) -> Vec<Result<Value, Box<Diagnostic>>> {
                 let (code, message) = if error.is_data() {
                     own_error(&text).unwrap_or((Code::NotJson, text.clone()))
                 } else if text.starts_with("recursion limit") {
-                    (Code::TooComplex, "the document is nested too deeply".to_owned())
+                    (Code::TooComplex, format!("the document is nested more than {JSON_DEPTH} levels deep"))
                 } else {
                     (Code::NotJson, text.clone())
                 };
                 let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
-                let mut diagnostic = Box::new(Diagnostic::new(code, message).in_document(name));
+                let mut diagnostic = Box::new(told(code, message).in_document(name));
                 let line = u32::try_from(error.line()).unwrap_or(u32::MAX);
                 let column = u32::try_from(error.column()).unwrap_or(u32::MAX);
                 diagnostic.position = (line > 0).then_some((line, column.max(1)));
@@ -138,13 +140,13 @@ fn yaml_error(name: &str, error: &serde_saphyr::Error) -> Box<Diagnostic> {
         _ => own_error(&text).unwrap_or_else(|| {
             // Which of the variants a breach of a bound arrives in depends on where it is noticed; the words are the same.
             if BREACHES.iter().any(|breach| text.contains(breach)) {
-                (Code::TooComplex, format!("{GROWS}: {}", first_line(&text)))
+                (Code::TooComplex, breach(&text))
             } else {
                 (Code::NotYaml, first_line(&text))
             }
         }),
     };
-    let mut diagnostic = Box::new(Diagnostic::new(code, message).in_document(name));
+    let mut diagnostic = Box::new(told(code, message).in_document(name));
     diagnostic.position = error.location().map(|location| {
         let bound = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         (bound(location.line()), bound(location.column()))
@@ -157,6 +159,35 @@ fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or(text);
     let line = line.split(" at line ").next().unwrap_or(line);
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+/// A diagnostic of the text itself, with what to do about it.
+fn told(code: Code, message: String) -> Diagnostic {
+    let help = match code {
+        Code::NotYaml => {
+            "look at this line and the one above: indent with spaces, and quote a text that has `: ` or ` #` in it or begins with one of {[*&!%@`"
+        }
+        Code::NotJson => {
+            "JSON has double quotes around names and texts, commas between members, and none after the last"
+        }
+        Code::DuplicateKey => "keep one of the two",
+        _ => "write what is repeated out, with less nesting, or split the file",
+    };
+    Diagnostic::new(code, message).help(help)
+}
+
+/// Which bound was passed, from what the YAML reader says.
+fn breach(text: &str) -> String {
+    let text = text.to_lowercase();
+    if text.contains("depth") || text.contains("nest") {
+        format!("the document is nested more than {DEPTH} levels deep")
+    } else if text.contains("documents") {
+        format!("the file holds more than {DOCUMENTS} documents")
+    } else if text.contains("alias") || text.contains("anchor") || text.contains("replay") {
+        format!("{GROWS}: its aliases stand for more than {REPLAYED} values")
+    } else {
+        format!("{GROWS}: it has more values than are read")
+    }
 }
 
 /// What the YAML reader says when a bound is passed.
