@@ -73,15 +73,11 @@ spec:
   parameters: {rate: 0, count: 3000, size: 1000}
 ";
     ferrule.apply(stream).ok();
-    let of_stream = |field: &str| {
-        let answer = ferrule.run(&["status", "-o", "json"]).ok();
-        let status: serde_json::Value = serde_json::from_str(&answer.out).unwrap();
-        status["streams"][0][field].as_u64()
-    };
+    let of_stream = |field: &str| ferrule.status()["streams"][0][field].as_u64();
     until("all is taken in", || (of_stream("records") == Some(3000)).then_some(()));
     let pipeline = pipeline("late", "numbers", "[]", "{class: blackhole}");
     ferrule.apply(&pipeline.replace("  source:", "  start: beginning\n  source:")).ok();
-    until("all is delivered", || (status(&ferrule, "late", "delivered") == 3000).then_some(()));
+    until("all is delivered", || (ferrule.count("late", "delivered") == 3000).then_some(()));
     assert_eq!(of_stream("dropped"), Some(0));
 }
 
