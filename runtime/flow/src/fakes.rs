@@ -20,7 +20,9 @@ use tokio::time::Instant;
 use crate::backoff::BackoffPolicy;
 use crate::guest::{Artifact, Guest, Waker};
 use crate::plan::{ComponentRef, GuestPlan, PipelinePlan, Plan, StepPlan, StreamPlan};
-use crate::{Flow, FlowOptions, FlowSnapshot, MemoryDeadLetters, PipelineSnapshot, StreamSnapshot};
+use crate::{
+    DeadLetter, DeadLetters, Flow, FlowOptions, FlowSnapshot, MemoryDeadLetters, PipelineSnapshot, StreamSnapshot,
+};
 
 pub(crate) fn trap() -> CallError {
     CallError::Trap { call: "test", reason: "scripted".into() }
@@ -357,6 +359,8 @@ pub(crate) struct Harness {
     pub(crate) source: Arc<World>,
     pub(crate) sink: Arc<World>,
     pub(crate) letters: Arc<MemoryDeadLetters>,
+    /// No letter is stored while it is set.
+    pub(crate) letters_full: Arc<AtomicBool>,
     pub(crate) plan: Plan,
 }
 
@@ -389,7 +393,9 @@ impl Harness {
 
     fn with_log(sink: World, bounds: Bounds, log: Arc<dyn Log>, durability: Durability) -> Self {
         let letters = Arc::new(MemoryDeadLetters::default());
-        let mut options = FlowOptions::new(log, letters.clone());
+        let letters_full = Arc::new(AtomicBool::new(false));
+        let store = Arc::new(BoundedLetters { letters: letters.clone(), full: letters_full.clone() });
+        let mut options = FlowOptions::new(log, store);
         options.restart = BackoffPolicy { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
         let (source, sink) = (Arc::new(World::default()), Arc::new(sink));
         let mut stream =
@@ -399,7 +405,7 @@ impl Harness {
         let mut pipeline = PipelinePlan::new("p", "p", "in", "out");
         pipeline.retry.backoff = BackoffPolicy { first: Duration::from_millis(1), longest: Duration::from_millis(4) };
         let plan = Plan { streams: vec![stream, out], pipelines: vec![pipeline], ..Plan::default() };
-        Self { flow: Flow::start(options), source, sink, letters, plan }
+        Self { flow: Flow::start(options), source, sink, letters, letters_full, plan }
     }
 
     pub(crate) fn step(
@@ -460,6 +466,19 @@ impl Harness {
 /// Payloads in order, each once: what a sink has if every record was delivered once.
 pub(crate) fn numbers(range: std::ops::Range<usize>) -> BTreeSet<String> {
     range.map(|index| index.to_string()).collect()
+}
+
+/// Dead letters that are full at times.
+struct BoundedLetters {
+    letters: Arc<MemoryDeadLetters>,
+    full: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl DeadLetters for BoundedLetters {
+    async fn store(&self, letters: Vec<DeadLetter>) -> Result<(), String> {
+        if self.full.load(SeqCst) { Err("full".to_owned()) } else { self.letters.store(letters).await }
+    }
 }
 
 /// A log that is not available at times, or slow to write.

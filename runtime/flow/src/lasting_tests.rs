@@ -7,7 +7,7 @@ use std::time::Duration;
 use ferrule_model::record::{CHANGED_PAYLOAD, Column, Rejection, Transformed};
 
 use crate::fakes::{Harness, World, numbers};
-use crate::{FlowError, FlowSnapshot, Replayed, RewindTo};
+use crate::{FlowError, FlowSnapshot, Replayed, RewindTo, StreamState};
 
 fn delivered(harness: &Harness) -> Vec<usize> {
     harness.sink.delivered().iter().map(|text| text.parse().unwrap()).collect()
@@ -328,4 +328,25 @@ async fn damage_is_a_state_of_the_pipeline_until_it_is_told_to_go_on_behind_it()
     harness.flow.rewind(&"p".into(), RewindTo::Offset(3)).await.unwrap();
     harness.until("what is behind it", |_| harness.sink.delivered() == ["1", "2", "4", "5"]).await;
     harness.until("it runs", |flow| flow.pipelines["p"].state == "running").await;
+}
+
+#[tokio::test]
+async fn a_position_is_not_saved_before_the_letter_of_a_record_in_front_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let harness = Harness::on_disk(World::default(), folder.path());
+    harness.source.counts.store(true, SeqCst);
+    harness.start().await;
+    harness.letters_full.store(true, SeqCst);
+    let large = "x".repeat((1 << 20) + 1);
+    harness.source.publish([("k0".into(), "0".into()), ("k1".into(), large)]);
+    let refused = |error: &Option<String>| error.as_ref().is_some_and(|error| error.contains("cannot be stored"));
+    harness.until("the letter waits", |flow| refused(&flow.streams["in"].guest.last_error)).await;
+    // The session that gave it ends meanwhile, and the next one goes on behind it.
+    harness.source.next_errors.lock().unwrap().push_back(crate::fakes::trap());
+    harness.source.publish([("k2".into(), "2".into())]);
+    harness.until("it broke", |flow| flow.streams["in"].guest.state == StreamState::Opening).await;
+    harness.letters_full.store(false, SeqCst);
+    harness.until("delivered", |_| harness.sink.delivered().len() >= 2).await;
+    assert_eq!(delivered(&harness), [0, 2]);
+    assert_eq!(harness.letters.letters().len(), 1, "the large record is in the dead letters");
 }
