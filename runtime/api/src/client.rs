@@ -12,12 +12,12 @@ use crate::grpc::LARGEST_MESSAGE;
 use crate::platform::{Platform, Reports};
 use crate::proto::ferrule_client::FerruleClient;
 use crate::report::{
-    Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom, Registered,
-    ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
+    Applied, AppliedObject, AuditReport, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom,
+    Registered, ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
 };
 use crate::request::{
-    Application, Control, ControlAction, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, Rewind,
-    StatusQuery, Tail, Trial,
+    Application, AuditQuery, Control, ControlAction, DeadLetterQuery, Deletion, Inspection, LogQuery, Query,
+    Registration, Rewind, StatusQuery, Tail, Trial,
 };
 use crate::{proto, wire};
 
@@ -194,6 +194,11 @@ impl Platform for Client {
         let request = proto::RewindRequest::from(rewind);
         let answer = self.inner().rewind(request).await.map_err(|s| self.failed(s))?.into_inner();
         Ok(answer.streams.into_iter().map(Into::into).collect())
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<AuditReport, Error> {
+        let request = proto::AuditRequest { stream: query.stream.unwrap_or_default(), denied: query.denied };
+        Ok(self.inner().audit(request).await.map_err(|s| self.failed(s))?.into_inner().into())
     }
 
     async fn backup(&self) -> Result<Reports<Vec<u8>>, Error> {

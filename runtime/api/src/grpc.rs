@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::error::Error;
 use crate::platform::{Platform, Reports};
 use crate::proto::ferrule_server::{Ferrule, FerruleServer};
-use crate::request::{ControlAction, Inspection, Registration};
+use crate::request::{AuditQuery, ControlAction, Inspection, Registration};
 use crate::{proto, wire};
 
 /// The largest message: a document set with the files it names. A component comes in parts and may be larger.
@@ -254,6 +254,13 @@ impl Ferrule for Service {
         let platform = self.platform(&request);
         let streams = platform.rewind(wire::rewind_in(request.into_inner())?).await?;
         Ok(Response::new(proto::RewindResponse { streams: streams.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn audit(&self, request: Request<proto::AuditRequest>) -> Result<Response<proto::AuditResponse>, Status> {
+        let platform = self.platform(&request);
+        let request = request.into_inner();
+        let query = AuditQuery { stream: Some(request.stream).filter(|name| !name.is_empty()), denied: request.denied };
+        Ok(Response::new(platform.audit(query).await?.into()))
     }
 
     async fn backup(&self, request: Request<proto::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {

@@ -7,12 +7,12 @@ use futures_util::Stream;
 
 use crate::error::Error;
 use crate::report::{
-    Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom, Registered,
-    ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
+    Applied, AppliedObject, AuditReport, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom,
+    Registered, ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
 };
 use crate::request::{
-    Application, Control, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, Rewind, StatusQuery,
-    Tail, Trial,
+    Application, AuditQuery, Control, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, Rewind,
+    StatusQuery, Tail, Trial,
 };
 
 /// Reports one after another, until the platform has no more or the receiver is dropped.
@@ -75,6 +75,9 @@ pub trait Platform: Send + Sync + 'static {
 
     /// Has a pipeline read its streams again from somewhere else; from where it reads each now.
     async fn rewind(&self, rewind: Rewind) -> Result<Vec<ReadFrom>, Error>;
+
+    /// What guests reached for, and what was decided.
+    async fn audit(&self, query: AuditQuery) -> Result<AuditReport, Error>;
 
     /// The data folder as it is at one moment, as a tar file in pieces. Only for callers on the server's own machine.
     async fn backup(&self) -> Result<Reports<Vec<u8>>, Error>;

@@ -125,6 +125,50 @@ pub struct StoredObject {
     pub original: Option<String>,
 }
 
+/// One target that a guest reached for, and what was decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditTarget {
+    /// When first, in milliseconds since 1970.
+    pub first_ms: i64,
+    /// When last.
+    pub last_ms: i64,
+    /// How often.
+    pub count: u64,
+    /// `project/instance/stream`, or `project/pipeline/step`.
+    pub stream: String,
+    /// The class or function.
+    pub class: String,
+    /// The digest of its component.
+    pub component: String,
+    /// Whether it was allowed.
+    pub allowed: bool,
+    /// The interface that it came by, such as `ferrule:connector/net`.
+    pub interface: String,
+    /// What it wanted to do, such as `tcp`.
+    pub kind: String,
+    /// The name or address that it asked for.
+    pub host: String,
+    /// What that resolved to; empty if it was not resolved.
+    pub address: String,
+    /// The port; 0 where there is none.
+    pub port: u16,
+    /// What decided.
+    pub rule: String,
+    /// The entry of a grant that would allow it, as a grant has it; empty where none would.
+    pub words: String,
+}
+
+/// What guests reached for.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditReport {
+    /// The one that was last reached for last.
+    pub targets: Vec<AuditTarget>,
+    /// Every denial since the server started; those of targets that are no longer kept too.
+    pub denied: u64,
+}
+
 /// What is known of a component.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

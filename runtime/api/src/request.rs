@@ -8,6 +8,15 @@ use ferrule_model::Kind;
 
 use crate::report::Record;
 
+/// Which decisions [`crate::Platform::audit`] shows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// A stream or `pipeline/step`, or the end of its full name after a slash; none: all.
+    pub stream: Option<String>,
+    /// Only what was denied.
+    pub denied: bool,
+}
+
 /// A file of documents as its user knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Document {

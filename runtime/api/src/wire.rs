@@ -1,5 +1,6 @@
 //! Between the plain types and the protocol.
 
+mod audit;
 mod letters;
 mod reports;
 

@@ -1,6 +1,8 @@
 //! What a command is handed besides its arguments: where to write, where the server is, and the surroundings it may read.
 
+use std::collections::BTreeMap;
 use std::env;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::exit::Failure;
@@ -38,6 +40,12 @@ impl Surroundings {
             .and_then(|exe| Some(exe.parent()?.to_owned()));
         let server = env::var("FERRULE_SERVER").ok().filter(|s| !s.is_empty());
         Self { no_color: set("NO_COLOR").is_some(), server, data, compiled, executable_folder }
+    }
+
+    /// Every variable. A guest is shown those that are granted to it by name, and no others.
+    pub(crate) fn environment() -> BTreeMap<String, String> {
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        env::vars_os().filter_map(text).collect()
     }
 
     /// The folders with the guests that came with this executable: `guests/` beside it or one level up.

@@ -8,6 +8,7 @@ mod context;
 mod documents;
 mod exit;
 mod output;
+mod question;
 mod scaffold;
 mod views;
 

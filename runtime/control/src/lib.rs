@@ -22,6 +22,7 @@ mod snapshot;
 mod version;
 mod wanted;
 
+pub use connector::grant::COMPONENT_BEFORE;
 pub use finding::{Finding, Problem, Report};
 pub use flow_runner::{ComponentSource, FlowRunner};
 pub use handle::{Control, Stopped};

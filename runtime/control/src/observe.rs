@@ -180,7 +180,6 @@ mod tests {
             rolled_back: None,
             refusals: 0,
             last_refusal: None,
-            allowed: Vec::new(),
             suppressed_log_lines: 0,
             memory_bytes: 1,
             metrics: Vec::new(),

@@ -21,7 +21,7 @@ pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef) -> Str
         static_parameters: wanted.static_parameters.to_string(),
         config: wanted.config.to_string(),
         parameters: wanted.parameters.to_string(),
-        abilities: wanted.abilities.clone(),
+        rules: wanted.rules.clone(),
         limits: limits(&wanted.limits),
     };
     let mut plan = StreamPlan::new(wanted.uid.clone(), wanted.name.clone(), direction, guest);
@@ -40,7 +40,7 @@ pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRe
             static_parameters: "{}".to_owned(),
             config: "{}".to_owned(),
             parameters: step.args.to_string(),
-            abilities: step.abilities.clone(),
+            rules: step.rules.clone(),
             limits: limits(&step.limits),
         };
         StepPlan { parallelism: step.parallelism, ..StepPlan::new(step.name.clone(), guest) }
@@ -172,7 +172,7 @@ mod tests {
             name: "sieve".into(),
             component: chosen(),
             args: json!({"over": 3}),
-            abilities: Vec::new(),
+            rules: ferrule_model::capability::Rules::default(),
             limits,
             parallelism: 4,
         };

@@ -42,7 +42,7 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
     let mut granted = HashMap::new();
     for object in snapshot.of(Kind::Stream) {
         let resolved = stream::resolve(snapshot, site, &configs, object).map(|resolved| {
-            granted.insert(object.uid().clone(), resolved.granted);
+            granted.insert(object.uid().clone(), (resolved.granted, resolved.in_force));
             resolved.wanted
         });
         streams.insert(object.uid().clone(), resolved);
@@ -72,14 +72,15 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
         match streams.get(object.uid()) {
             Some(Ok(stream)) => {
                 report.put(Finding::new(types::RESOLVED, true, "Resolved", ""));
-                report.findings.extend(granted.remove(object.uid()));
+                let (granted, in_force) = granted.remove(object.uid()).unzip();
+                report.findings.extend(granted);
                 let lasts = stream.direction == StreamDirection::Ingress && site.log.lasts(&stream.log);
                 let runs = lasts || used.contains(object.uid());
                 report.put(readiness(stream.direction, runs, waiting.get(object.uid())));
                 if stream.paused {
                     report.put(Finding::new(types::PAUSED, true, "Paused", "the document says so"));
                 }
-                report.details = json!({"component": component(&stream.component)});
+                report.details = json!({"component": component(&stream.component), "inForce": in_force});
                 if runs {
                     wanted.push(stream.clone());
                 }

@@ -1,5 +1,6 @@
 //! Which service domain this runtime is.
 
+use ferrule_model::capability::Allowance;
 use ferrule_model::connector::{Labels, ServiceDomainSpec};
 use ferrule_model::{Code, Kind, Ref, version};
 
@@ -19,11 +20,21 @@ pub struct Site {
     pub version: String,
     /// What the log of this runtime gives.
     pub log: LogOffer,
+    /// What nobody may reach here, whatever is granted.
+    pub deny: Vec<Allowance>,
+    /// Whether everything that is asked for is granted, as on the machine of somebody who wants to see what is used.
+    pub learn: bool,
 }
 
 impl Default for Site {
     fn default() -> Self {
-        Self { service_domain: None, version: SERVICE_DOMAIN_VERSION.to_owned(), log: LogOffer::default() }
+        Self {
+            service_domain: None,
+            version: SERVICE_DOMAIN_VERSION.to_owned(),
+            log: LogOffer::default(),
+            deny: Vec::new(),
+            learn: false,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ferrule_flow::plan::StreamOptions;
 use ferrule_model::Uid;
-use ferrule_model::capability::Ability;
+use ferrule_model::capability::Rules;
 use ferrule_model::component::Description;
 use ferrule_model::connector::{BatchLimits, Limits, OnError, Retry, StartAt, StreamDirection};
 use serde_json::Value;
@@ -57,7 +57,7 @@ pub struct WantedStream {
     /// The stream's parameters.
     pub parameters: Value,
     /// What the session may reach.
-    pub abilities: Vec<Ability>,
+    pub rules: Rules,
     /// The stream's limits over the class's.
     pub limits: Limits,
     /// How the log keeps its records.
@@ -78,7 +78,7 @@ pub struct WantedStep {
     /// The arguments: the step's over the function's.
     pub args: Value,
     /// What the session may reach.
-    pub abilities: Vec<Ability>,
+    pub rules: Rules,
     /// The step's limits over the function's.
     pub limits: Limits,
     /// How many instances of it run side by side, at least 1.

@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::acks::Acks;
+use crate::audit::{Audit, AuditReport};
 use crate::backoff::BackoffPolicy;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::error::FlowError;
@@ -48,12 +49,21 @@ pub struct FlowOptions {
     pub pull_records: u32,
     /// Bytes that one call to a source may bring.
     pub pull_bytes: u32,
+    /// Keeps what guests reached for.
+    pub audit: Arc<Audit>,
 }
 
 impl FlowOptions {
     /// The usual options with this log and these dead letters.
     pub fn new(log: Arc<dyn Log>, dead_letters: Arc<dyn DeadLetters>) -> Self {
-        Self { log, dead_letters, restart: BackoffPolicy::default(), pull_records: 1_000, pull_bytes: 1 << 20 }
+        Self {
+            log,
+            dead_letters,
+            restart: BackoffPolicy::default(),
+            pull_records: 1_000,
+            pull_bytes: 1 << 20,
+            audit: Arc::default(),
+        }
     }
 }
 
@@ -192,6 +202,11 @@ impl Flow {
         })
     }
 
+    /// What guests reached for, and what was decided.
+    pub fn audit(&self) -> AuditReport {
+        self.0.options.audit.report()
+    }
+
     /// What a stream's guest logged last, and what it logs from now on.
     pub fn logs(&self, stream: &Uid) -> Result<LogFeed, FlowError> {
         Ok(self.state().stream(stream)?.shared.logs.feed())
@@ -205,12 +220,12 @@ impl Flow {
     /// Takes records through the functions of a pipeline, in instances of their own. Nothing else happens.
     pub async fn trial(&self, pipeline: &Uid, records: Batch) -> Result<Vec<TrialStep>, FlowError> {
         let plan = self.state().pipeline(pipeline)?.orders.borrow().plan.clone();
-        Ok(trial::run(&plan, records).await)
+        Ok(trial::run(&plan, records, &self.0.options.audit).await)
     }
 
     /// As [`Flow::trial`], for a pipeline that does not run here.
     pub async fn trial_of(&self, plan: &PipelinePlan, records: Batch) -> Vec<TrialStep> {
-        trial::run(plan, records).await
+        trial::run(plan, records, &self.0.options.audit).await
     }
 
     /// Offers dead letters to their pipeline again, each at the step or sink where it was given up and with its own id. Says,
@@ -371,7 +386,7 @@ impl Inner {
             });
             return;
         }
-        let shared = Shared::new(plan.name.clone());
+        let shared = Shared::new(plan.name.clone(), self.options.audit.clone());
         let direction = plan.direction;
         let (orders, receiver) = watch::channel(Order { plan: Arc::new(plan), draining: false, asked: 0, stop: false });
         let keeper = Keeper::new(shared.clone(), receiver, self.options.restart.clone());
@@ -400,7 +415,7 @@ impl Inner {
             });
             return;
         }
-        let shared = PipelineShared::new(plan.name.clone());
+        let shared = PipelineShared::new(plan.name.clone(), self.options.audit.clone());
         let order = PipelineOrder { plan: Arc::new(plan), sources, sinks, draining: false, asked: 0, end: false };
         let (orders, receiver) = watch::channel(order);
         let around = Surroundings {

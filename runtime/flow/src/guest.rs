@@ -169,7 +169,7 @@ impl Artifact for Component {
     ) -> Result<Box<dyn Guest>, CallError> {
         let options = InstanceOptions {
             name: name.to_owned(),
-            abilities: plan.abilities.clone(),
+            rules: plan.rules.clone(),
             limits: plan.limits.clone(),
             observer,
             hint: GrantHint { class: plan.class.clone() },

@@ -6,6 +6,7 @@
 //! [`guest`], so that all of it is tested without WebAssembly.
 
 mod acks;
+mod audit;
 pub mod backoff;
 mod dead_letter;
 pub mod delivery;
@@ -36,6 +37,7 @@ mod takeover;
 mod trial;
 
 pub use acks::PIPELINES_PER_STREAM;
+pub use audit::{Audit, AuditReport, Audited};
 pub use dead_letter::{DeadLetter, DeadLetters, LetterCode, MemoryDeadLetters, NotALetterCode};
 pub use error::FlowError;
 pub use ferrule_transport::{Health as LogHealth, Usage};

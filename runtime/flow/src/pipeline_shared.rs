@@ -8,6 +8,7 @@ use ferrule_model::ids::Uid;
 use ferrule_transport::Lag;
 use tokio::sync::watch;
 
+use crate::audit::Audit;
 use crate::meter::{Histogram, Meter};
 use crate::plan::PipelinePlan;
 use crate::shared::Shared;
@@ -18,6 +19,7 @@ use crate::tail::TailPoint;
 #[derive(Debug)]
 pub(crate) struct PipelineShared {
     name: Arc<str>,
+    audit: Arc<Audit>,
     pub(crate) tail: TailPoint,
     pub(crate) meter: Meter,
     filtered: AtomicU64,
@@ -46,7 +48,7 @@ struct Facts {
 }
 
 impl PipelineShared {
-    pub(crate) fn new(name: impl Into<Arc<str>>) -> Arc<Self> {
+    pub(crate) fn new(name: impl Into<Arc<str>>, audit: Arc<Audit>) -> Arc<Self> {
         let name = name.into();
         let facts = Facts {
             state: "starting",
@@ -59,6 +61,7 @@ impl PipelineShared {
         Arc::new(Self {
             tail: TailPoint::new(name.clone()),
             name,
+            audit,
             meter: Meter::new(Instant::now()),
             filtered: AtomicU64::new(0),
             dead: AtomicU64::new(0),
@@ -138,7 +141,7 @@ impl PipelineShared {
         let before = std::mem::take(&mut facts.steps);
         for step in &plan.steps {
             let old = before.iter().find(|(name, _)| *name == step.name).map(|(_, shared)| shared.clone());
-            let shared = old.unwrap_or_else(|| Shared::new(format!("{}/{}", plan.name, step.name)));
+            let shared = old.unwrap_or_else(|| Shared::new(format!("{}/{}", plan.name, step.name), self.audit.clone()));
             facts.steps.push((step.name.clone(), shared));
         }
         let gone = before.iter().filter(|(name, _)| !plan.steps.iter().any(|step| step.name == *name));

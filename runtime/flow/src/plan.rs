@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrule_host::Limits;
-use ferrule_model::capability::Ability;
+use ferrule_model::capability::Rules;
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
 pub use ferrule_transport::{Bounds, Durability, Guarantees, Keep, Retention, StreamOptions, WhenFull};
@@ -61,8 +61,8 @@ pub struct GuestPlan {
     pub config: String,
     /// Parameters of the stream or arguments of the function, JSON.
     pub parameters: String,
-    /// What it may do.
-    pub abilities: Vec<Ability>,
+    /// What it may reach.
+    pub rules: Rules,
     /// What it may use.
     pub limits: Limits,
 }
@@ -77,7 +77,7 @@ impl GuestPlan {
             static_parameters: "{}".into(),
             config: "{}".into(),
             parameters: "{}".into(),
-            abilities: Vec::new(),
+            rules: Rules::default(),
             limits: Limits::default(),
         }
     }

@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use ferrule_host::{CallError, Health, Level, Observer, Refusal, Severity};
+use ferrule_host::{CallError, Decision, Health, Level, Observer, Refusal, Severity};
 
+use crate::audit::Audit;
 use crate::logs::{LogBook, LogLine};
 use crate::meter::Meter;
 use crate::snapshot::{Alert, GuestMetric, GuestSnapshot, RolledBack, StreamState};
 use crate::tail::TailPoint;
-
-/// Kinds and targets of used abilities that are kept of one session.
-const ALLOWED_KEPT: usize = 64;
 
 /// Addresses whose refusal was told that are kept of one session; any more are told quietly.
 const REFUSED_KEPT: usize = 64;
@@ -27,6 +25,7 @@ pub(crate) fn now_ms() -> i64 {
 #[derive(Debug)]
 pub(crate) struct Shared {
     name: Arc<str>,
+    audit: Arc<Audit>,
     pub(crate) logs: LogBook,
     pub(crate) meter: Meter,
     pub(crate) tail: TailPoint,
@@ -52,7 +51,6 @@ struct Facts {
     last_refusal: Option<Refusal>,
     /// Refusals that were told: kind, host and port.
     refused: BTreeSet<(String, String, u16)>,
-    allowed: BTreeSet<(String, String)>,
     /// By name and labels: whether it only grows, and its value.
     metrics: BTreeMap<(String, Labels), (bool, f64)>,
     replayable: Option<bool>,
@@ -60,13 +58,14 @@ struct Facts {
 }
 
 impl Shared {
-    pub(crate) fn new(name: impl Into<Arc<str>>) -> Arc<Self> {
+    pub(crate) fn new(name: impl Into<Arc<str>>, audit: Arc<Audit>) -> Arc<Self> {
         let name = name.into();
         Arc::new(Self {
             logs: LogBook::default(),
             meter: Meter::new(Instant::now()),
             tail: TailPoint::new(name.clone()),
             name,
+            audit,
             restarts: AtomicU64::new(0),
             refusals: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
@@ -187,7 +186,6 @@ impl Shared {
             rolled_back: facts.rolled_back.clone(),
             refusals: self.refusals.load(Relaxed),
             last_refusal: facts.last_refusal.clone(),
-            allowed: facts.allowed.iter().cloned().collect(),
             suppressed_log_lines: self.suppressed.load(Relaxed),
             memory_bytes: self.memory.load(Relaxed),
             metrics: facts
@@ -235,6 +233,15 @@ impl Observer for Shared {
         self.facts().alerts.remove(name);
     }
 
+    fn decided(&self, decision: &Decision) {
+        self.audit.decided(&self.name, decision);
+        if let Some(refusal) = &decision.refusal {
+            self.denied(refusal);
+        }
+    }
+}
+
+impl Shared {
     fn denied(&self, refusal: &Refusal) {
         self.refusals.fetch_add(1, Relaxed);
         let mut facts = self.facts();
@@ -249,13 +256,6 @@ impl Observer for Shared {
         tracing::warn!(guest = &*self.name, "{}", refusal.summary());
         self.line(Level::Warn, "ferrule", refusal.summary(), &[]);
     }
-
-    fn allowed(&self, kind: &str, target: &str) {
-        let mut facts = self.facts();
-        if facts.allowed.len() < ALLOWED_KEPT {
-            facts.allowed.insert((kind.to_owned(), target.to_owned()));
-        }
-    }
 }
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_once_for_each_address_and_on_one_line() {
-        let shared = Shared::new("s");
+        let shared = Shared::new("s", Arc::default());
         let refusal = |port| Refusal {
             code: Code::NetDenied,
             guest: "s".into(),

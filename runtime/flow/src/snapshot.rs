@@ -107,8 +107,6 @@ pub struct GuestSnapshot {
     pub refusals: u64,
     /// What it was refused last, with what to write where.
     pub last_refusal: Option<Refusal>,
-    /// What it used of what it was granted: kind and target.
-    pub allowed: Vec<(String, String)>,
     /// Lines of log that were over the rate and not kept.
     pub suppressed_log_lines: u64,
     /// Bytes of memory that it holds.

@@ -6,6 +6,7 @@ use ferrule_host::CallError;
 use ferrule_model::record::Batch;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Audit;
 use crate::functions::open;
 use crate::plan::PipelinePlan;
 use crate::shared::Shared;
@@ -37,7 +38,7 @@ pub struct TrialOutput {
 }
 
 /// Takes `records` through the steps of `plan`.
-pub(crate) async fn run(plan: &PipelinePlan, records: Batch) -> Vec<TrialStep> {
+pub(crate) async fn run(plan: &PipelinePlan, records: Batch, audit: &Arc<Audit>) -> Vec<TrialStep> {
     let mut trial = Vec::with_capacity(plan.steps.len());
     let mut batch = Batch { tokens: Default::default(), ..records };
     for step in &plan.steps {
@@ -46,7 +47,7 @@ pub(crate) async fn run(plan: &PipelinePlan, records: Batch) -> Vec<TrialStep> {
         }
         let mut told =
             TrialStep { name: step.name.clone(), outputs: Vec::new(), filtered: 0, rejected: Vec::new(), error: None };
-        let shared = Shared::new(format!("{}/{} (trial)", plan.name, step.name));
+        let shared = Shared::new(format!("{}/{} (trial)", plan.name, step.name), audit.clone());
         match apply(plan, step, &shared, &batch, &mut told).await {
             Ok(rest) => batch = rest,
             Err(error) => {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ferrule_model::capability::Rules;
 use wasmtime_wasi::p2::bindings::CommandPre;
 use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 
@@ -104,12 +105,14 @@ impl Command {
         let identity = Identity {
             name: "test".into(),
             hint: GrantHint::default(),
-            abilities: Vec::new(),
+            rules: Rules::default(),
             asked: Vec::new(),
             observer: Arc::new(Unobserved),
+            around: Arc::default(),
+            component: String::new(),
         };
         let log = Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second));
-        let guest = Guest::with_wasi(identity, &limits, wasi.build(), log);
+        let guest = Guest::with_wasi(identity, &limits, wasi, log);
         let (mut store, clock) = instance::store(self.pre.engine(), guest, &limits);
         let bounds = Bounds::new(clock, store.data().wake.clone(), &limits);
         let run = async {

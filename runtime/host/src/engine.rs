@@ -1,5 +1,8 @@
 //! The two wasmtime engines and the clock that makes guests give way.
 
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -28,11 +31,42 @@ pub struct EngineOptions {
     /// Instances of the dense engine that can live at once. Every slot costs two memory mappings from the start and a
     /// running stream six, and Linux allows a process 65,530: so 10,000 is about the most.
     pub instances: u32,
+    /// What is around the guests.
+    pub around: Around,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { instances: 4_000 }
+        Self { instances: 4_000, around: Around::default() }
+    }
+}
+
+/// What is around the guests of an engine.
+#[derive(Clone, Default)]
+pub struct Around {
+    /// Where this process listens itself: no guest may connect there.
+    pub doors: Vec<SocketAddr>,
+    /// The variables that a guest can be granted to see, by name.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl fmt::Debug for Around {
+    /// Without the environment, in which people keep secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Around").field("doors", &self.doors).finish_non_exhaustive()
+    }
+}
+
+impl Around {
+    /// Whether this process listens there itself.
+    pub(crate) fn is_own_door(&self, address: SocketAddr) -> bool {
+        let ip = address.ip().to_canonical();
+        // Only an address of this machine can be bound. The port is any, and the socket is gone at once.
+        let is_here = || UdpSocket::bind((ip, 0)).is_ok();
+        self.doors.iter().any(|door| {
+            let own = door.ip().to_canonical();
+            door.port() == address.port() && (own == ip || (own.is_unspecified() && is_here()))
+        })
     }
 }
 
@@ -64,6 +98,7 @@ pub(crate) struct Parts {
 struct Inner {
     dense: Parts,
     roomy: Parts,
+    around: Arc<Around>,
 }
 
 /// Compiles and runs components. Cloning it is cheap; its clock ends with the last clone.
@@ -83,7 +118,7 @@ impl Engine {
         let dense =
             Parts::new(&dense(&options, Reach::Whole)).or_else(|_| Parts::new(&dense(&options, Reach::Slot)))?;
         let roomy = Parts::new(&roomy())?;
-        let inner = Arc::new(Inner { dense, roomy });
+        let inner = Arc::new(Inner { dense, roomy, around: Arc::new(options.around) });
         let clock = Arc::downgrade(&inner);
         std::thread::Builder::new()
             .name("ferrule-epoch".into())
@@ -100,6 +135,10 @@ impl Engine {
     /// Like [`Engine::load`], and keeps the compiled form in `folder`, which belongs to this process' user alone.
     pub async fn load_with_cache(&self, bytes: &[u8], folder: &Path) -> Result<Component, LoadError> {
         Component::load(self, bytes, Some(folder)).await
+    }
+
+    pub(crate) fn around(&self) -> Arc<Around> {
+        self.0.around.clone()
     }
 
     pub(crate) fn parts(&self, kind: EngineKind) -> &Parts {
@@ -181,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_guest_of_the_dense_engine_can_address_all_that_32_bits_do() {
-        let options = EngineOptions { instances: 2 };
+        let options = EngineOptions { instances: 2, ..EngineOptions::default() };
         assert!(Parts::new(&dense(&options, Reach::Whole)).is_ok());
         assert!(Parts::new(&dense(&options, Reach::Slot)).is_ok());
     }
@@ -190,7 +229,7 @@ mod tests {
     #[test]
     #[ignore = "run by the test below with less address space"]
     fn with_little_address_space() {
-        let options = EngineOptions { instances: 20 };
+        let options = EngineOptions { instances: 20, ..EngineOptions::default() };
         assert!(Parts::new(&dense(&options, Reach::Whole)).is_err());
         Engine::new(options).unwrap();
     }

@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use ferrule_model::Code;
-use ferrule_model::capability::{Ability, AbilityKind, Target};
+use ferrule_model::capability::{Ability, AbilityKind, Rules, Target};
 use ferrule_model::component::Capability;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use crate::engine::Around;
 use crate::error::CallError;
 use crate::limits::{Limits, MemoryLimiter};
 use crate::log_gate::LogGate;
-use crate::network::{Gate, HttpSender};
+use crate::network::{Gate, HttpSender, Lookups, open_sockets};
 use crate::observer::{Level, Observer};
 use crate::stdio::{Lines, Stdout};
 use crate::wake::WakeHandle;
@@ -34,6 +35,8 @@ pub(crate) struct Guest {
     pub(crate) gate: Arc<Gate>,
     /// Names of metrics and alerts that were used, to bound them.
     pub(crate) series: HashSet<String>,
+    /// Look-ups of WASI that are under way.
+    pub(crate) lookups: Lookups,
     wasi: WasiCtx,
     http: WasiHttpCtx,
     sender: HttpSender,
@@ -43,9 +46,12 @@ pub(crate) struct Guest {
 pub(crate) struct Identity {
     pub(crate) name: String,
     pub(crate) hint: GrantHint,
-    pub(crate) abilities: Vec<Ability>,
+    pub(crate) rules: Rules,
     pub(crate) asked: Vec<Capability>,
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) around: Arc<Around>,
+    /// The digest of its component.
+    pub(crate) component: String,
 }
 
 impl Guest {
@@ -54,13 +60,18 @@ impl Guest {
         let log = Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second));
         wasi.stdout(Stdout(Arc::new(Lines::new(log.clone(), Level::Info))))
             .stderr(Stdout(Arc::new(Lines::new(log.clone(), Level::Warn))));
-        open_folders(&mut wasi, &identity.abilities)?;
-        Ok(Self::with_wasi(identity, limits, wasi.build(), log))
+        open_folders(&mut wasi, &identity.rules.allowed)?;
+        show_variables(&mut wasi, &identity);
+        let guest = Self::with_wasi(identity, limits, wasi, log);
+        guest.gate.tell_beforehand();
+        Ok(guest)
     }
 
-    pub(crate) fn with_wasi(identity: Identity, limits: &Limits, wasi: WasiCtx, log: Arc<LogGate>) -> Self {
+    /// A guest that has what `wasi` gives it, and the network as far as its rules go.
+    pub(crate) fn with_wasi(identity: Identity, limits: &Limits, mut wasi: WasiCtxBuilder, log: Arc<LogGate>) -> Self {
         let observer = identity.observer.clone();
         let gate = Arc::new(Gate::new(identity));
+        open_sockets(&mut wasi, &gate);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         Self {
@@ -72,7 +83,8 @@ impl Guest {
             sender: HttpSender::new(gate.clone()),
             gate,
             series: HashSet::new(),
-            wasi,
+            lookups: Lookups::default(),
+            wasi: wasi.build(),
             http: WasiHttpCtx::new(),
         }
     }
@@ -101,10 +113,21 @@ fn open_folders(wasi: &mut WasiCtxBuilder, abilities: &[Ability]) -> Result<(), 
     Ok(())
 }
 
+/// Shows the variables that are granted by name, as far as they are set.
+fn show_variables(wasi: &mut WasiCtxBuilder, identity: &Identity) {
+    for ability in identity.rules.allowed.iter().filter(|ability| ability.kind == AbilityKind::Env) {
+        if let Target::Name(name) = &ability.target
+            && let Some(value) = identity.around.environment.get(name)
+        {
+            wasi.env(name, value);
+        }
+    }
+}
+
 fn folders(abilities: &[Ability], kind: AbilityKind) -> impl Iterator<Item = &str> {
     abilities.iter().filter(move |ability| ability.kind == kind).filter_map(|ability| match &ability.target {
         Target::Folder(folder) => Some(folder.as_str()),
-        Target::Host { .. } => None,
+        Target::Host { .. } | Target::Name(_) => None,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ferrule_model::capability::Ability;
+use ferrule_model::capability::Rules;
 use ferrule_model::component::{Columns, Direction, Problem};
 use ferrule_model::record::{Batch, Outcomes, Transformed};
 use wasmtime::Store;
@@ -23,8 +23,8 @@ use crate::wake::WakeHandle;
 pub struct InstanceOptions {
     /// The stream or step, for logs, refusals and the guest itself.
     pub name: String,
-    /// What it may do.
-    pub abilities: Vec<Ability>,
+    /// What it may reach.
+    pub rules: Rules,
     /// What it may use.
     pub limits: Limits,
     /// Who hears of it.
@@ -38,7 +38,7 @@ impl InstanceOptions {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            abilities: Vec::new(),
+            rules: Rules::default(),
             limits: Limits::default(),
             observer: Arc::new(crate::observer::Unobserved),
             hint: GrantHint::default(),
@@ -50,7 +50,7 @@ impl std::fmt::Debug for InstanceOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("InstanceOptions")
             .field("name", &self.name)
-            .field("abilities", &self.abilities)
+            .field("rules", &self.rules)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -181,9 +181,11 @@ impl Instance {
         let identity = Identity {
             name: options.name,
             hint: options.hint,
-            abilities: options.abilities,
+            rules: options.rules,
             asked: parts.description.capabilities.clone(),
             observer: options.observer,
+            around: component.engine().around(),
+            component: parts.digest.clone(),
         };
         let guest = Guest::new(identity, &options.limits)?;
         let (mut store, clock) = store(parts.pre.engine(), guest, &options.limits);

@@ -24,10 +24,10 @@ mod wake;
 
 pub use artifact::{CONTRACT, Component, World, is_kept};
 pub use command::{Command, CommandError, CommandOutcome};
-pub use engine::{Engine, EngineKind, EngineOptions};
+pub use engine::{Around, Engine, EngineKind, EngineOptions};
 pub use error::{CallError, GuestError, GuestErrorKind, HostError, LoadError, Refusal, Spent};
 pub use guest::GrantHint;
 pub use instance::{Configured, Instance, InstanceOptions, Opened, PullLimits, Pulled, Session};
 pub use limits::Limits;
-pub use observer::{Health, Level, Observer, Severity, Unobserved};
+pub use observer::{Decision, Health, Level, Observer, Severity, Unobserved};
 pub use wake::WakeHandle;

@@ -6,9 +6,10 @@ mod connection;
 mod gate;
 pub(crate) mod http;
 mod listener;
-mod policy;
+mod sockets;
 
 pub use connection::{Connecting, Connection};
-pub(crate) use gate::{Failure, Gate};
+pub(crate) use gate::{Door, Failure, Gate};
 pub(crate) use http::HttpSender;
 pub use listener::Listener;
+pub(crate) use sockets::{Lookup, LookupView, Lookups, open_sockets};

@@ -1,5 +1,9 @@
 //! What a guest does that people should see, handed to whoever keeps it.
 
+use std::net::IpAddr;
+
+use ferrule_model::capability::{AbilityKind, Allowance};
+
 use crate::error::Refusal;
 
 /// How loud a line is.
@@ -37,6 +41,31 @@ pub struct Health {
     pub message: String,
 }
 
+/// What was decided when a guest reached for something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// The class or function that reached for it.
+    pub class: String,
+    /// The digest of its component.
+    pub component: String,
+    /// The interface that it came by.
+    pub interface: &'static str,
+    /// What it wanted to do.
+    pub kind: AbilityKind,
+    /// The name or address that it asked for; for files the folder, for the environment the variable.
+    pub host: String,
+    /// The address that was judged, once the name was resolved.
+    pub address: Option<IpAddr>,
+    /// The port; 0 where there is none.
+    pub port: u16,
+    /// What decided: the entry that allows or denies it, or why none does.
+    pub rule: String,
+    /// The entry of a grant that would allow it, if it is refused and one would.
+    pub words: Option<Allowance>,
+    /// The refusal; none if it was allowed.
+    pub refusal: Option<Refusal>,
+}
+
 /// Takes what one guest tells and does. Called from inside calls into the guest, so it must return at once.
 pub trait Observer: Send + Sync {
     /// A line of log that is within the rate.
@@ -68,11 +97,8 @@ pub trait Observer: Send + Sync {
     /// An alert is over.
     fn clear(&self, name: &str);
 
-    /// The guest was refused something.
-    fn denied(&self, refusal: &Refusal);
-
-    /// The guest was allowed something: the kind of ability, and what for.
-    fn allowed(&self, kind: &str, target: &str);
+    /// The guest reached for something, and was allowed or refused it.
+    fn decided(&self, decision: &Decision);
 }
 
 /// Keeps nothing: for instances that do nothing worth seeing.
@@ -86,6 +112,5 @@ impl Observer for Unobserved {
     fn health(&self, _: Health) {}
     fn alert(&self, _: Severity, _: &str, _: &str) {}
     fn clear(&self, _: &str) {}
-    fn denied(&self, _: &Refusal) {}
-    fn allowed(&self, _: &str, _: &str) {}
+    fn decided(&self, _: &Decision) {}
 }

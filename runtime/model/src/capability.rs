@@ -1,24 +1,30 @@
-//! The abilities that a component asks for, that an operator grants, and that a session gets: never more than both.
+//! The abilities that a component asks for, that an operator grants or denies, and that a session gets: never more than
+//! what is both asked for and granted.
 
 mod address;
+mod allowance;
+mod given;
+mod range;
+mod rules;
 mod template;
 
 use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-pub use address::{Host, HostPattern, Ports, is_special};
-
-use crate::component::Capability;
+pub use address::{Host, HostPattern, Ports};
+pub use allowance::Allowance;
+pub use given::{Given, fill, given};
+pub use range::Range;
+pub use rules::{Rules, Verdict};
 
 /// Why a target does not name anything that could be granted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TargetError {
     /// A kind that this version does not know.
-    #[error("`{0}` is not a capability of this version; it has tcp, http, resolve, listen, read and write")]
+    #[error("`{0}` is not a capability of this version; it has {list}", list = AbilityKind::list())]
     UnknownKind(String),
     /// A template names a parameter that has no value.
     #[error("`{{{0}}}` names a parameter that is not set")]
@@ -50,54 +56,110 @@ pub enum TargetError {
         /// What is wrong.
         detail: &'static str,
     },
+    /// No name of a variable or secret.
+    #[error("`{target}` is not a name: {detail}")]
+    Name {
+        /// The target.
+        target: String,
+        /// What is wrong.
+        detail: &'static str,
+    },
 }
 
 /// What an ability is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum AbilityKind {
-    /// To connect by TCP.
+    /// To connect by TCP, encrypted or not.
     Tcp,
-    /// To send HTTP requests.
+    /// To connect by TCP with TLS, which the host makes.
+    Tls,
+    /// To send datagrams by UDP, and to receive the answers.
+    Udp,
+    /// To send HTTP requests, encrypted or not.
     Http,
+    /// To send HTTP requests over TLS.
+    Https,
     /// To look a name up.
     Resolve,
-    /// To listen on a TCP port.
+    /// To listen on a port.
     Listen,
     /// To read files.
     Read,
-    /// To write files.
+    /// To read and write files.
     Write,
+    /// To see a variable of the server's environment.
+    Env,
+    /// To see a secret.
+    Secret,
 }
 
 impl AbilityKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Tcp,
+        Self::Tls,
+        Self::Udp,
+        Self::Http,
+        Self::Https,
+        Self::Resolve,
+        Self::Listen,
+        Self::Read,
+        Self::Write,
+        Self::Env,
+        Self::Secret,
+    ];
+
     /// The kind called `name` in descriptions and grants.
     pub fn parse(name: &str) -> Result<Self, TargetError> {
-        Ok(match name {
-            "tcp" => Self::Tcp,
-            "http" => Self::Http,
-            "resolve" => Self::Resolve,
-            "listen" => Self::Listen,
-            "read" => Self::Read,
-            "write" => Self::Write,
-            _ => return Err(TargetError::UnknownKind(name.to_owned())),
-        })
+        let found = Self::ALL.into_iter().find(|kind| kind.as_str() == name);
+        found.ok_or_else(|| TargetError::UnknownKind(name.to_owned()))
     }
 
     /// Its name in descriptions and grants.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
+            Self::Udp => "udp",
             Self::Http => "http",
+            Self::Https => "https",
             Self::Resolve => "resolve",
             Self::Listen => "listen",
             Self::Read => "read",
             Self::Write => "write",
+            Self::Env => "env",
+            Self::Secret => "secret",
         }
+    }
+
+    /// All names, as messages list them.
+    pub(crate) fn list() -> String {
+        Self::ALL.map(Self::as_str).join(", ")
     }
 
     fn is_folder(self) -> bool {
         matches!(self, Self::Read | Self::Write)
+    }
+
+    fn is_name(self) -> bool {
+        matches!(self, Self::Env | Self::Secret)
+    }
+
+    /// Whether an ability of this kind serves for `other`: what encrypts is a part of what need not.
+    pub fn includes(self, other: Self) -> bool {
+        self == other || matches!((self, other), (Self::Tcp, Self::Tls) | (Self::Http, Self::Https))
+    }
+
+    /// Whether a denial of this kind denies `other`: whoever may not connect may not send requests either.
+    fn denies(self, other: Self) -> bool {
+        self.includes(other)
+            || matches!((self, other), (Self::Tcp, Self::Http | Self::Https) | (Self::Tls, Self::Https))
+    }
+
+    /// Whether a host that this kind reaches may be looked up.
+    pub fn looks_up(self) -> bool {
+        matches!(self, Self::Resolve | Self::Tcp | Self::Tls | Self::Udp | Self::Http | Self::Https)
     }
 }
 
@@ -119,6 +181,8 @@ pub enum Target {
     },
     /// A folder and everything below it, as an absolute path without `.` and `..`.
     Folder(String),
+    /// The variable or secret of this name.
+    Name(String),
 }
 
 /// Something a session may do.
@@ -128,52 +192,45 @@ pub struct Ability {
     pub kind: AbilityKind,
     /// What it reaches.
     pub target: Target,
+    /// Whether the grant says which host is meant, so that a private address is meant too.
+    named: bool,
 }
 
 impl Ability {
-    /// An ability of a literal target (no templates): `host:port`, `host:from-to`, `*.example.com:443`, `*:443`, a URL, or
-    /// a folder.
+    /// An ability of a literal target (no templates): `host:port`, `host:from-to`, `*.example.com:443`, `10.0.0.0/8:443`,
+    /// `*:443`, a URL, a folder, or a name.
     pub fn parse(kind: AbilityKind, target: &str) -> Result<Self, TargetError> {
-        let target = if kind.is_folder() {
-            Target::Folder(address::folder(target)?)
-        } else {
-            let (host, ports) = address::host_and_ports(kind, target)?;
-            Target::Host { host, ports }
-        };
-        Ok(Self { kind, target })
+        if kind.is_folder() {
+            return Ok(Self { kind, target: Target::Folder(address::folder(target)?), named: true });
+        }
+        if kind.is_name() {
+            return Ok(Self { kind, target: Target::Name(address::name(kind, target)?), named: true });
+        }
+        let (host, ports) = address::host_and_ports(kind, target)?;
+        let named = kind == AbilityKind::Listen || host.names_hosts();
+        Ok(Self { kind, target: Target::Host { host, ports }, named })
     }
 
-    /// Whether `host` (a name, or an address in any spelling) may be asked for at `port`. What the name resolves to must
-    /// pass [`Ability::permits_resolved`] as well.
-    pub fn permits_host(&self, host: &str, port: u16) -> bool {
+    /// Whether `host` may be asked for at `port`, for a use of kind `kind`. What a name resolves to must pass
+    /// [`Ability::permits_resolved`] as well.
+    pub fn permits_host(&self, kind: AbilityKind, host: &Host, port: u16) -> bool {
         let Target::Host { host: pattern, ports } = &self.target else { return false };
-        let Ok(host) = Host::parse(host) else { return false };
-        ports.contains(port) && pattern.matches(&host) && self.literal_if_special(&host)
-    }
-
-    /// Whether the name `host` may be looked up.
-    pub fn permits_name(&self, host: &str) -> bool {
-        let Target::Host { host: pattern, .. } = &self.target else { return false };
-        let Ok(host) = Host::parse(host) else { return false };
-        matches!(self.kind, AbilityKind::Resolve | AbilityKind::Tcp | AbilityKind::Http)
-            && pattern.matches(&host)
-            && self.literal_if_special(&host)
-    }
-
-    /// Whether `address`, which the permitted `host` stands for, may be connected to at `port`. A name that resolves to this
-    /// machine or its link is refused unless the ability names such a place literally.
-    pub fn permits_resolved(&self, host: &str, address: IpAddr, port: u16) -> bool {
-        if !self.permits_host(host, port) {
-            return false;
-        }
-        let Target::Host { host: HostPattern::Exact(named), .. } = &self.target else {
-            return !is_special(address);
+        let right_use = match kind {
+            AbilityKind::Resolve => self.kind.looks_up(),
+            kind => self.kind.includes(kind) && ports.contains(port),
         };
-        match named {
-            Host::Address(granted) => *granted == address.to_canonical(),
-            Host::Name(_) if named.is_special() => address.to_canonical().is_loopback(),
-            Host::Name(_) => !is_special(address),
-        }
+        right_use && pattern.matches(host) && (kind == AbilityKind::Listen || self.reaches(host.range()))
+    }
+
+    /// Whether `address`, which the permitted `host` stands for, may be connected to at `port`.
+    pub fn permits_resolved(&self, kind: AbilityKind, host: &Host, address: IpAddr, port: u16) -> bool {
+        let range = Range::of(address);
+        let stands_for = match host {
+            Host::Address(_) => host.is(&Host::Address(address)),
+            // Only this machine's own name stands for this machine, and it for nothing else.
+            Host::Name(_) => (host.range() == Range::Loopback) == (range == Range::Loopback),
+        };
+        self.permits_host(kind, host, port) && stands_for && self.reaches(range)
     }
 
     /// Whether the absolute path `path` lies in the folder.
@@ -184,226 +241,79 @@ impl Ability {
 
     /// The line of a grant that gives this ability, and no more.
     pub fn allowance(&self) -> Allowance {
-        let target = match &self.target {
-            // An entry says the port, all of them too; only a name to look up has none.
-            Target::Host { host, ports } if ports.is_any() && self.kind != AbilityKind::Resolve => match host {
-                HostPattern::Exact(Host::Address(IpAddr::V6(address))) => format!("[{address}]:{ports}"),
-                host => format!("{host}:{ports}"),
-            },
-            target => target.to_string(),
-        };
-        Allowance::new(self.kind, target)
+        Allowance::new(self.kind, self.written())
     }
 
-    /// What both abilities reach, if anything.
-    fn intersection(&self, other: &Self) -> Option<Self> {
-        if self.kind != other.kind {
-            return None;
+    /// The target as documents write it.
+    fn written(&self) -> String {
+        match &self.target {
+            Target::Folder(text) | Target::Name(text) => text.clone(),
+            Target::Host { host, .. } if self.kind == AbilityKind::Resolve => host.to_string(),
+            Target::Host { host, ports } => {
+                let host = host.to_string();
+                if host.contains(':') { format!("[{host}]:{ports}") } else { format!("{host}:{ports}") }
+            }
         }
+    }
+
+    /// Whether it is for the same as `other`; who named the host does not count.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.target == other.target
+    }
+
+    /// Whether places of this range are within its reach.
+    fn reaches(&self, range: Range) -> bool {
+        match range {
+            Range::Never(_) => false,
+            Range::Loopback => self.is_literal(),
+            Range::Private => self.named,
+            Range::Open => true,
+        }
+    }
+
+    /// Whether it names one host, and one port where that counts.
+    fn is_literal(&self) -> bool {
+        matches!(&self.target, Target::Host { host: HostPattern::Exact(_), ports }
+            if ports.is_single() || self.kind == AbilityKind::Resolve)
+    }
+
+    /// The range of the one host that it names, if it names one.
+    fn range(&self) -> Range {
+        match &self.target {
+            Target::Host { host: HostPattern::Exact(host), .. } if self.kind != AbilityKind::Listen => host.range(),
+            _ => Range::Open,
+        }
+    }
+
+    /// What both reach, if anything; whether hosts are named is as in `self`.
+    fn intersection(&self, other: &Self) -> Option<Self> {
+        let kind = match (self.kind, other.kind) {
+            (one, two) if one.includes(two) => two,
+            (one, two) if two.includes(one) => one,
+            _ => return None,
+        };
         let target = match (&self.target, &other.target) {
             (Target::Folder(one), Target::Folder(two)) if address::within(one, two) => Target::Folder(two.clone()),
             (Target::Folder(one), Target::Folder(two)) if address::within(two, one) => Target::Folder(one.clone()),
+            (Target::Name(one), Target::Name(two)) if one == two => Target::Name(one.clone()),
             (Target::Host { host: one, ports: some }, Target::Host { host: two, ports: others }) => {
                 Target::Host { host: one.intersection(two)?, ports: some.intersection(others)? }
             }
             _ => return None,
         };
-        Some(Self { kind: self.kind, target })
-    }
-
-    /// A special host is reached only by an ability that names it, and one port, literally.
-    fn literal_if_special(&self, host: &Host) -> bool {
-        let Target::Host { host: pattern, ports } = &self.target else { return false };
-        !host.is_special()
-            || (matches!(pattern, HostPattern::Exact(_)) && (ports.is_single() || self.kind == AbilityKind::Resolve))
-    }
-
-    fn is_special(&self) -> bool {
-        matches!(&self.target, Target::Host { host: HostPattern::Exact(host), .. } if host.is_special())
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Host { host: HostPattern::Exact(Host::Address(IpAddr::V6(address))), ports } if !ports.is_any() => {
-                write!(f, "[{address}]:{ports}")
-            }
-            Self::Host { host, ports } if ports.is_any() => write!(f, "{host}"),
-            Self::Host { host, ports } => write!(f, "{host}:{ports}"),
-            Self::Folder(folder) => f.write_str(folder),
-        }
+        Some(Self { kind, target, named: self.named })
     }
 }
 
 impl fmt::Display for Ability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind, self.target)
+        write!(f, "{}: {}", self.kind, self.written())?;
+        let wide = matches!(&self.target, Target::Host { host, .. } if !host.names_hosts());
+        if !self.named && !wide { f.write_str(" (public addresses only)") } else { Ok(()) }
     }
 }
 
-/// One entry of a grant, as documents write it: `{tcp: "127.0.0.1:1883"}`, `{tcp: "*.example.com:1883"}`,
-/// `{tcp: "{broker}"}` (whatever the parameter says), `{read: "/folder"}`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Allowance {
-    /// To connect by TCP.
-    Tcp(String),
-    /// To send HTTP requests.
-    Http(String),
-    /// To look names up.
-    Resolve(String),
-    /// To listen on a TCP port.
-    Listen(String),
-    /// To read files below a folder.
-    Read(String),
-    /// To write files below a folder.
-    Write(String),
-}
-
-impl Allowance {
-    /// An entry of this kind and target.
-    pub fn new(kind: AbilityKind, target: String) -> Self {
-        match kind {
-            AbilityKind::Tcp => Self::Tcp(target),
-            AbilityKind::Http => Self::Http(target),
-            AbilityKind::Resolve => Self::Resolve(target),
-            AbilityKind::Listen => Self::Listen(target),
-            AbilityKind::Read => Self::Read(target),
-            AbilityKind::Write => Self::Write(target),
-        }
-    }
-
-    /// What it is for.
-    pub fn kind(&self) -> AbilityKind {
-        match self {
-            Self::Tcp(_) => AbilityKind::Tcp,
-            Self::Http(_) => AbilityKind::Http,
-            Self::Resolve(_) => AbilityKind::Resolve,
-            Self::Listen(_) => AbilityKind::Listen,
-            Self::Read(_) => AbilityKind::Read,
-            Self::Write(_) => AbilityKind::Write,
-        }
-    }
-
-    /// What it names, templates included.
-    pub fn target(&self) -> &str {
-        match self {
-            Self::Tcp(target)
-            | Self::Http(target)
-            | Self::Resolve(target)
-            | Self::Listen(target)
-            | Self::Read(target)
-            | Self::Write(target) => target,
-        }
-    }
-
-    /// Whether it leaves something to the parameters.
-    pub fn is_template(&self) -> bool {
-        self.target().contains('{')
-    }
-
-    /// Checks how it is written, as far as that can be known without parameters.
-    pub fn check(&self) -> Result<(), TargetError> {
-        if self.is_template() {
-            return template::check(self.target());
-        }
-        Ability::parse(self.kind(), self.target()).map(|_| ())
-    }
-}
-
-impl fmt::Display for Allowance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.kind(), self.target())
-    }
-}
-
-/// What a capability asks for, once its templates are filled in: one ability for each value where a parameter is a list.
-///
-/// What comes from a parameter is one literal host and port: never a wildcard, never a range.
-pub fn fill(
-    capability: &Capability,
-    static_params: &Value,
-    stream_params: &Value,
-) -> Result<Vec<Ability>, TargetError> {
-    fill_target(AbilityKind::parse(&capability.kind)?, &capability.target, static_params, stream_params)
-}
-
-fn fill_target(
-    kind: AbilityKind,
-    target: &str,
-    static_params: &Value,
-    stream_params: &Value,
-) -> Result<Vec<Ability>, TargetError> {
-    if !target.contains('{') {
-        return Ok(vec![Ability::parse(kind, target)?]);
-    }
-    let mut abilities = Vec::new();
-    for filled in template::fill(target, static_params, stream_params)? {
-        let ability = Ability::parse(kind, &filled)?;
-        if let Target::Host { host, ports } = &ability.target
-            && !(matches!(host, HostPattern::Exact(_)) && (ports.is_single() || kind == AbilityKind::Resolve))
-        {
-            return Err(TargetError::Address {
-                target: filled,
-                detail: "a parameter may name one host and one port only",
-            });
-        }
-        abilities.push(ability);
-    }
-    Ok(abilities)
-}
-
-/// The abilities of a session: what is asked for, filled in with its parameters, as far as it is granted.
-///
-/// Loopback and link-local places are given only by an entry that names them, with the port, literally. Capabilities of an
-/// unknown kind, or whose parameters are not set, ask for nothing; see [`unmet`].
-pub fn effective(
-    asked: &[Capability],
-    granted: &[Allowance],
-    static_params: &Value,
-    stream_params: &Value,
-) -> Vec<Ability> {
-    let granted: Vec<Ability> = granted
-        .iter()
-        .flat_map(|entry| {
-            let filled = fill_target(entry.kind(), entry.target(), static_params, stream_params).unwrap_or_default();
-            filled.into_iter().filter(|ability| !(entry.is_template() && ability.is_special()))
-        })
-        .collect();
-    let mut abilities = Vec::new();
-    for ability in asked.iter().flat_map(|asked| fill(asked, static_params, stream_params).unwrap_or_default()) {
-        for given in granted.iter().filter_map(|granted| granted_part(granted, &ability)) {
-            if !abilities.contains(&given) {
-                abilities.push(given);
-            }
-        }
-    }
-    abilities
-}
-
-fn granted_part(granted: &Ability, asked: &Ability) -> Option<Ability> {
-    let part = granted.intersection(asked)?;
-    // A wildcard or a range in the grant never opens a special place, however exactly it is asked for.
-    let literal = matches!(&granted.target, Target::Host { host: HostPattern::Exact(_), ports }
-        if ports.is_single() || part.kind == AbilityKind::Resolve);
-    (literal || !part.is_special()).then_some(part)
-}
-
-/// The abilities that are asked for with these parameters and that `granted` does not give in full.
-pub fn unmet(
-    asked: &[Capability],
-    granted: &[Allowance],
-    static_params: &Value,
-    stream_params: &Value,
-) -> Vec<Ability> {
-    let given = effective(asked, granted, static_params, stream_params);
-    asked
-        .iter()
-        .flat_map(|asked| fill(asked, static_params, stream_params).unwrap_or_default())
-        .filter(|ability| !given.contains(ability))
-        .collect()
-}
-
+#[cfg(test)]
+mod against_obvious;
 #[cfg(test)]
 mod tests;

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Code, Diagnostic,
+    capability::{AbilityKind, Allowance, TargetError},
     error::suggestion,
     quantity::{SIZE_FORM, SPAN_FORM, Size, Span},
 };
@@ -53,6 +54,8 @@ pub(crate) enum Shape {
     StreamUse(&'static [Field]),
     /// An entry of a grant: [`crate::capability::Allowance`].
     Allowance,
+    /// An entry of a grant that denies: an allowance without templates.
+    Denial,
 }
 
 impl Shape {
@@ -76,7 +79,9 @@ impl Shape {
             Shape::StreamUse(_) => {
                 "the name of a stream, or an object such as {class: ..., parameters: ...}".to_owned()
             }
-            Shape::Allowance => "one of tcp, http, resolve, listen, read, write, and its target".to_owned(),
+            Shape::Allowance | Shape::Denial => {
+                format!("one of {}, and its target", AbilityKind::list())
+            }
         }
     }
 }
@@ -255,7 +260,8 @@ impl Check {
             (Shape::StreamUse(_), value @ (Value::Object(_) | Value::String(_))) => {
                 self.value(path, value, &Shape::Reference);
             }
-            (Shape::Allowance, value) => self.allowance(path, value),
+            (Shape::Allowance, value) => self.allowance(path, value, Allowance::check),
+            (Shape::Denial, value) => self.allowance(path, value, Allowance::check_denial),
             (shape, value) => self.wrong(Code::WrongType, path, shape, value),
         }
     }
@@ -311,9 +317,9 @@ impl Check {
         self.add(diagnostic.help(format!("add `{name}`")));
     }
 
-    fn allowance(&mut self, path: &str, value: &Value) {
-        let problem = match serde_json::from_value::<crate::capability::Allowance>(value.clone()) {
-            Ok(allowance) => match allowance.check() {
+    fn allowance(&mut self, path: &str, value: &Value, check: fn(&Allowance) -> Result<(), TargetError>) {
+        let problem = match serde_json::from_value::<Allowance>(value.clone()) {
+            Ok(allowance) => match check(&allowance) {
                 Ok(()) => return,
                 Err(problem) => problem.to_string(),
             },

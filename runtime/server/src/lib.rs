@@ -4,6 +4,7 @@
 //! is asked to stop; `ferrule run` and tests run one in their own process and reach it by [`Server::platform`].
 
 mod apply;
+mod audit;
 mod backup;
 mod check;
 mod dead_letters;

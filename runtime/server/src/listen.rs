@@ -43,6 +43,11 @@ pub(crate) struct Bound {
 }
 
 impl Bound {
+    /// Every address on the network that is listened at.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        [&self.tcp, &self.http].into_iter().flatten().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+
     pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }

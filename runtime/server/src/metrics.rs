@@ -2,9 +2,12 @@
 //!
 //! `docs/metrics.md` lists every name; a test compares the list with this file's.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use ferrule_api::report::{Distribution, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_model::capability::AbilityKind;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
@@ -57,14 +60,18 @@ pub(crate) struct ServerNumbers {
     pub(crate) components: u64,
 }
 
+/// How often each stream or step was denied something, by kind.
+pub(crate) type Denied = BTreeMap<(Arc<str>, AbilityKind), u64>;
+
 /// The text that `/metrics` answers.
 pub(crate) fn render(
     report: &StatusReport,
     guests: &[GuestNumber],
     server: ServerNumbers,
+    denied: &Denied,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Numbers(families(report, guests, server), histograms(report))));
+    registry.register_collector(Box::new(Numbers(families(report, guests, server, denied), histograms(report))));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)?;
     Ok(text)
@@ -239,7 +246,7 @@ fn labels_of(pipeline: &PipelineStatus) -> Vec<(String, String)> {
     vec![label("namespace", &pipeline.namespace), label("pipeline", &pipeline.name)]
 }
 
-fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers) -> Vec<Family> {
+fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers, denied: &Denied) -> Vec<Family> {
     let values = [
         (vec![label("version", env!("CARGO_PKG_VERSION"))], Number::Gauge(1.0)),
         (Vec::new(), gauge(server.dead_letters)),
@@ -276,6 +283,11 @@ fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers
             .filter_map(|pipeline| Some((labels_of(pipeline), number(pipeline, report.time_ms)?)));
         all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
     }
+    let denied = denied.iter().map(|((guest, kind), count)| {
+        (vec![label("guest", guest), label("kind", kind.as_str())], Number::Counter(*count))
+    });
+    let help = "Times a guest reached for what it may not: streams and steps, by what it wanted to do";
+    all.push(Family { name: "ferrule_denied".to_owned(), help, samples: denied.collect() });
     all.extend(of_guests(guests));
     all
 }
@@ -335,6 +347,10 @@ mod tests {
         }
     }
 
+    fn denied() -> Denied {
+        [(("hall/in".into(), AbilityKind::Tcp), 3)].into_iter().collect()
+    }
+
     #[test]
     fn the_page_has_all_numbers_and_odd_names_do_not_break_it() {
         let number = |name: &str, value| GuestNumber {
@@ -348,7 +364,8 @@ mod tests {
             number("lag", Number::Gauge(0.5)),
             number("messages", Number::Gauge(2.0)),
         ];
-        let text = render(&report(), &guests, ServerNumbers { dead_letters: 2, ..ServerNumbers::default() }).unwrap();
+        let text = render(&report(), &guests, ServerNumbers { dead_letters: 2, ..ServerNumbers::default() }, &denied())
+            .unwrap();
         for line in [
             r#"ferrule_stream_records_total{namespace="",instance="hall",stream="in\"1",direction="ingress"} 7"#,
             r#"ferrule_stream_up{namespace="",instance="hall",stream="in\"1",direction="ingress"} 1.0"#,
@@ -358,6 +375,7 @@ mod tests {
             r#"ferrule_guest_messages_value{guest="hall/in",topic="a\nb"} 2.0"#,
             r#"ferrule_guest_lag{guest="hall/in",topic="a\nb"} 0.5"#,
             "ferrule_dead_letters 2.0",
+            r#"ferrule_denied_total{guest="hall/in",kind="tcp"} 3"#,
             r#"ferrule_log_info{transport="nats"} 1.0"#,
             "ferrule_log_up 1.0",
             "ferrule_log_syncs_total 8",
@@ -378,7 +396,7 @@ mod tests {
 
     /// The names on the page, and what they mean.
     fn exported() -> Vec<(String, &'static str)> {
-        let families = families(&report(), &[], ServerNumbers::default()).into_iter().map(|family| {
+        let families = families(&report(), &[], ServerNumbers::default(), &denied()).into_iter().map(|family| {
             let suffix = if matches!(family.samples[0].1, Number::Counter(_)) { "_total" } else { "" };
             (format!("{}{suffix}", family.name), family.help)
         });

@@ -79,6 +79,10 @@ pub struct Options {
     pub log_segment: u64,
     /// How the WebAssembly engine is set up.
     pub engine: ferrule_host::EngineOptions,
+    /// What no guest may reach, whatever documents grant.
+    pub deny: Vec<ferrule_model::capability::Allowance>,
+    /// Grant whatever is asked for, so that [`ferrule_api::Platform::audit`] shows what is really used. For a developer's machine.
+    pub learn: bool,
 }
 
 impl Options {
@@ -96,6 +100,8 @@ impl Options {
             transport: Transport::default(),
             log_segment: LOG_SEGMENT,
             engine: ferrule_host::EngineOptions::default(),
+            deny: Vec::new(),
+            learn: false,
             data_folder,
         }
     }

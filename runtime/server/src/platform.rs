@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use ferrule_api::grpc::{Access, Peer};
 use ferrule_api::report::{
-    Action, Applied, AppliedObject, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom, Registered,
-    ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
+    Action, Applied, AppliedObject, AuditReport, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom,
+    Registered, ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
 };
 use ferrule_api::request::{
-    Application, Control as Steering, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration, Rewind,
-    StatusQuery, Tail, Trial,
+    Application, AuditQuery, Control as Steering, DeadLetterQuery, Deletion, Inspection, LogQuery, Query, Registration,
+    Rewind, StatusQuery, Tail, Trial,
 };
 use ferrule_api::{Error, Platform, Reports};
 use ferrule_control::{Control, Site};
@@ -232,6 +232,10 @@ impl Platform for Acting {
 
     async fn rewind(&self, rewind: Rewind) -> Result<Vec<ReadFrom>, Error> {
         rewind::rewind(&self.inner, rewind).await
+    }
+
+    async fn audit(&self, query: AuditQuery) -> Result<AuditReport, Error> {
+        Ok(crate::audit::report(&self.inner.flow.audit(), &query))
     }
 
     async fn backup(&self) -> Result<Reports<Vec<u8>>, Error> {

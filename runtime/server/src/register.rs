@@ -184,6 +184,7 @@ fn described(
             // A new build of what came with the product takes the place of the old one, but not of what somebody chose.
             Some(digest) if registration.replace || (origin == Origin::Shipped && shipped) => {
                 tracing::info!(object = %there.title(), from = digest, to = component.digest(), "the component is replaced");
+                object.metadata.annotations.insert(ferrule_control::COMPONENT_BEFORE.to_owned(), digest.to_owned());
             }
             found => return Err(taken(&there, found, component)),
         }
@@ -263,6 +264,9 @@ fn attached(world: &World, component: &Component, name: &str, replace: bool) -> 
         return Err(taken(&there, Some(before), component));
     }
     let mut object = Object::clone(&there);
+    if let Some(before) = before.filter(|before| *before != component.digest()) {
+        object.metadata.annotations.insert(ferrule_control::COMPONENT_BEFORE.to_owned(), before.to_owned());
+    }
     if let Some(spec) = object.spec.as_object_mut() {
         spec.insert("component".to_owned(), component.digest().into());
     }
@@ -276,7 +280,7 @@ fn grant_of(component: &Component, served: &Object) -> Result<Option<Object>, Er
     let mut allow = Vec::new();
     for capability in asked {
         let Ok(kind) = ferrule_model::capability::AbilityKind::parse(&capability.kind) else { continue };
-        let entry = Allowance::new(kind, capability.target.clone());
+        let entry = Allowance::new(kind, &capability.target);
         if !allow.contains(&entry) {
             allow.push(entry);
         }
@@ -293,6 +297,7 @@ fn grant_of(component: &Component, served: &Object) -> Result<Option<Object>, Er
         stream: None,
         function: reference.filter(|_| !is_class),
         allow,
+        deny: Vec::new(),
     };
     let name = format!("{}-as-asked", served.name());
     Object::new(Kind::Grant, name, spec).map(Some).map_err(|error| internal(&error))

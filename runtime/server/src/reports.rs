@@ -278,7 +278,7 @@ impl Inner {
             components,
         };
         let guests = guest_numbers(&self.flow.snapshot());
-        crate::metrics::render(&report, &guests, server)
+        crate::metrics::render(&report, &guests, server, &self.flow.audit().denied)
             .map_err(|error| Error::Internal(format!("the metrics cannot be written ({error})")))
     }
 }

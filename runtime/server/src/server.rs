@@ -57,11 +57,14 @@ impl Server {
         // A start that fails or is cut off from here on takes its socket away again.
         let mut door = Door(options.socket.clone());
         let dead_letters = open_dead_letters(&folder, options.dead_letters).await?;
-        let engine = Engine::new(options.engine.clone())?;
+        let mut engine = options.engine.clone();
+        engine.around.doors = bound.addresses();
+        let engine = Engine::new(engine)?;
         let compiled = options.compiled.clone().unwrap_or_else(|| folder.compiled());
         let registry = Registry::new(engine, folder.components(), compiled);
         let (log, journal) = open_log(&folder, &options).await?;
-        let site = Site { log: LogOffer::new(log.name(), |durability| log.guarantees(durability)), ..Site::default() };
+        let offer = LogOffer::new(log.name(), |durability| log.guarantees(durability));
+        let site = Site { log: offer, deny: options.deny.clone(), learn: options.learn, ..Site::default() };
         let flow = Flow::start(FlowOptions::new(log.clone(), Arc::new(Durable(dead_letters.clone()))));
         let runner = ferrule_control::FlowRunner::new(flow.clone(), Arc::new(registry.clone()));
         let inner = Arc::new(Inner {

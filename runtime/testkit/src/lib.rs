@@ -56,7 +56,7 @@ pub enum Error {
 
 /// The engine for tests: a few instances at a time are enough, and each slot costs address space.
 pub fn engine() -> Result<Engine, Error> {
-    Ok(Engine::new(EngineOptions { instances: 16 })?)
+    Ok(Engine::new(EngineOptions { instances: 16, ..EngineOptions::default() })?)
 }
 
 /// Loads a component in an engine of its own. Its compiled form is kept in `cache`, which belongs to this process' user alone, and

@@ -59,7 +59,7 @@ impl<'a> Live<'a> {
     pub async fn open(&mut self) -> Result<(), CallError> {
         let options = InstanceOptions {
             name: "test".to_owned(),
-            abilities: self.setup.abilities(&self.component.description().capabilities),
+            rules: self.setup.rules(&self.component.description().capabilities),
             limits: Limits::default(),
             observer: self.observed.clone(),
             hint: GrantHint { class: self.component.description().name.clone() },

@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 
-use ferrule_host::{Health, Level, Observer, Refusal, Severity};
+use ferrule_host::{Decision, Health, Level, Observer, Severity};
 
 /// What a guest told, in order, as lines for a person.
 #[derive(Debug, Default)]
@@ -52,11 +52,10 @@ impl Observer for Observed {
         self.push(format!("alert {name} is over"));
     }
 
-    fn denied(&self, refusal: &Refusal) {
-        self.push(format!("refused: {}", refusal.message));
-    }
-
-    fn allowed(&self, kind: &str, target: &str) {
-        self.push(format!("allowed: {kind} {target}"));
+    fn decided(&self, decision: &Decision) {
+        match &decision.refusal {
+            Some(refusal) => self.push(format!("refused: {}", refusal.message)),
+            None => self.push(format!("allowed: {} {}:{}", decision.kind, decision.host, decision.port)),
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use ferrule_host::World;
-use ferrule_model::capability::{self, Ability, Allowance};
+use ferrule_model::capability::{self, AbilityKind, Allowance, Rules};
 use ferrule_model::component::{Capability, Direction};
 use serde_json::{Value, json};
 
@@ -77,23 +77,20 @@ impl Setup {
 
     /// What the session may do: what the component asks for, as far as it is allowed here; and the peer and the folder.
     #[must_use]
-    pub fn abilities(&self, asked: &[Capability]) -> Vec<Ability> {
+    pub fn rules(&self, asked: &[Capability]) -> Rules {
         let mut allowed = self.allow.clone();
         if let Some(peer) = self.peer {
             let port = peer.port();
             for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}")] {
-                allowed.extend([Allowance::Tcp(host.clone()), Allowance::Http(host)]);
+                allowed.extend([AbilityKind::Tcp, AbilityKind::Http].map(|kind| Allowance::new(kind, host.clone())));
             }
         }
         if let Some(folder) = &self.folder {
-            allowed.extend([Allowance::Read(folder.clone()), Allowance::Write(folder.clone())]);
+            allowed.extend([AbilityKind::Read, AbilityKind::Write].map(|kind| Allowance::new(kind, folder.clone())));
         }
-        capability::effective(
-            asked,
-            &allowed,
-            &self.fill_value(&self.static_parameters),
-            &self.fill_value(&self.parameters),
-        )
+        let (static_parameters, parameters) =
+            (self.fill_value(&self.static_parameters), self.fill_value(&self.parameters));
+        capability::given(asked, &allowed, &[], &static_parameters, &parameters).rules
     }
 
     /// The direction that a session of this world takes.
@@ -122,9 +119,7 @@ mod tests {
         let filled = setup.fill_value(&setup.parameters);
         assert_eq!(filled, json!({"broker": "tcp://127.0.0.1:1234", "port": 1234, "deep": ["127.0.0.1:1234"]}));
         let asked = Capability { kind: "tcp".into(), target: "{broker}".into(), reason: String::new() };
-        let abilities = setup.abilities(&[asked]);
-        assert_eq!(abilities.len(), 1);
-        assert!(abilities[0].permits_host("127.0.0.1", 1234));
-        assert!(!abilities[0].permits_host("127.0.0.1", 1235));
+        let allowed: Vec<_> = setup.rules(&[asked]).allowed.iter().map(ToString::to_string).collect();
+        assert_eq!(allowed, ["tcp: 127.0.0.1:1234"]);
     }
 }

@@ -1,7 +1,7 @@
 //! `ferrule deadletter`: records that were given up, shown, offered again, copied and dropped.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -18,6 +18,7 @@ use crate::context::Context;
 use crate::documents;
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Format, Output, Table, Tone, one_line, short_number};
+use crate::question;
 use crate::views::time;
 
 /// Letters that one request removes at most.
@@ -274,15 +275,10 @@ impl DropLetters {
 
 /// Asks on a terminal; without one, says that it must be told.
 fn asked(what: &str) -> Result<bool, Failure> {
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+    if !question::can_ask() {
         return Err(Failure::usage(format!("{what} would be dropped for good; say so with --yes")));
     }
-    let mut talk = std::io::stderr();
-    write!(talk, "Drop {what} for good? [y/N] ")?;
-    talk.flush()?;
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(question::ask(&format!("Drop {what} for good?"))?)
 }
 
 async fn replay(context: &Context, selection: &Selection) -> Outcome {

@@ -84,7 +84,12 @@ async fn gather(client: &Client, object: Object, scope: &Scope) -> Result<Facts,
         StatusReport::default()
     };
     let reference = match object.kind {
-        Kind::Stream => status.streams.first().map(|s| s.component.clone()).filter(|digest| !digest.is_empty()),
+        Kind::Stream => {
+            // The one that runs; before any does, the one that was chosen.
+            let runs = status.streams.first().map(|s| s.component.clone()).filter(|digest| !digest.is_empty());
+            let chosen = || object.status.details.pointer("/component/digest")?.as_str().map(str::to_owned);
+            runs.or_else(chosen)
+        }
         Kind::Class | Kind::Function | Kind::Component => Some(uid),
         _ => None,
     };
@@ -194,10 +199,17 @@ impl Facts {
             let _ = writeln!(text, "    grant {}:", grant.metadata.name);
             text.push_str(&views::indented(&self.names.shown(&grant.spec), 6)?);
         }
-        let details = &self.object.status.details;
-        if let Some(abilities) = ["/abilities", "/inForce"].iter().find_map(|p| details.pointer(p)) {
-            text.push_str("  in force:\n");
-            text.push_str(&views::indented(abilities, 4)?);
+        let Some(in_force) = self.object.status.details.get("inForce") else { return Ok(()) };
+        for (member, title) in [
+            ("allowed", "in force:"),
+            ("except", "except what is denied:"),
+            ("notGranted", "asked for and not granted; a Grant allows it with these entries in `allow`:"),
+            ("denied", "asked for, granted and denied:"),
+        ] {
+            if let Some(list) = in_force.get(member) {
+                let _ = writeln!(text, "  {title}");
+                text.push_str(&views::indented(list, 4)?);
+            }
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The verbs, one file each, and the noun that many of them take.
 
 mod apply;
+mod audit;
 mod backup;
 mod completion;
 mod create;
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     /// Run a test binary that cargo built for WebAssembly (cargo calls this).
     #[command(hide = true)]
     TestRunner(test_runner::TestRunner),
+    /// Show what guests reached for, and what was denied.
+    Audit(audit::Audit),
     /// Show the log lines of a stream or pipeline.
     Logs(logs::Logs),
     /// Show the state of every stream and pipeline once.
@@ -119,6 +122,7 @@ impl Command {
             Self::New(command) => command.run(context),
             Self::Test(command) => command.run(context).await,
             Self::TestRunner(command) => command.run(context).await,
+            Self::Audit(command) => command.run(context).await,
             Self::Logs(command) => command.run(context).await,
             Self::Status(command) => command.run(context).await,
             Self::Top(command) => command.run(context).await,

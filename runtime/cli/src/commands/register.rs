@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ferrule_api::Platform;
-use ferrule_api::request::Registration;
+use ferrule_api::request::{Inspection, Registration};
+use ferrule_model::component::Capability;
 
 use super::noun::read_component;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::output::Format;
+use crate::question;
 use crate::views;
 
 /// Checks a component, keeps it with its compiled form, and makes the class or function that it describes.
@@ -27,7 +29,7 @@ pub(crate) struct Register {
     /// Let a class or function that has another component move to this one.
     #[arg(long)]
     replace: bool,
-    /// Also write a grant of all that the component asks for.
+    /// Also write a grant of all that the component asks for. Without it, a terminal is asked, and elsewhere nothing is granted.
     #[arg(long)]
     grant: bool,
     /// Check everything and change nothing.
@@ -40,6 +42,16 @@ impl Register {
         let output = &context.output;
         let content = read_component(&self.file)?;
         let client = context.client().await?;
+        let mut grant = self.grant;
+        if !grant && !self.dry_run && output.format == Format::Table && question::can_ask() {
+            let (component, _) = client.inspect(Inspection::Content(content.clone())).await?;
+            let asks: Vec<_> = component.asks().iter().map(ask_text).collect();
+            if !asks.is_empty() {
+                let name = &component.description.name;
+                output.say(format!("{name} asks for:\n{}", asks.join("\n")));
+                grant = question::ask("Grant all of it to every stream of its class?")?;
+            }
+        }
         let spinner = output.spinner(format!("checking and compiling {}", self.file.display()));
         let registration = Registration {
             content,
@@ -47,7 +59,7 @@ impl Register {
             name: self.name,
             for_class: self.for_class,
             replace: self.replace,
-            grant: self.grant,
+            grant,
             dry_run: self.dry_run,
         };
         let registered = client.register(registration).await;
@@ -65,10 +77,10 @@ impl Register {
             component.description.name, component.description.version, component.world, component.digest
         ));
         views::applied(output, &registered.objects, &registered.warnings, self.dry_run)?;
-        if !self.grant && !component.asks().is_empty() {
+        if !grant && !component.asks().is_empty() {
             output.say("it asks for:");
             for ask in component.asks() {
-                output.say(format!("  {} {}   ({})", ask.kind, ask.target, ask.reason));
+                output.say(ask_text(ask));
             }
             output.say(
                 "nothing of it is granted by registering; apply a document of kind Grant, or register with --grant",
@@ -76,4 +88,8 @@ impl Register {
         }
         Ok(())
     }
+}
+
+fn ask_text(ask: &Capability) -> String {
+    format!("  {} {}   ({})", ask.kind, ask.target, ask.reason)
 }

@@ -1,5 +1,7 @@
 //! `ferrule run`: documents in this process, with no server.
 
+mod learnt;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use ferrule_api::report::{Applied, PipelineStatus, StatusReport, StreamStatus};
-use ferrule_api::request::{LogQuery, StatusQuery, Tail};
+use ferrule_api::request::{AuditQuery, LogQuery, StatusQuery, Tail};
 use ferrule_api::{Error, Platform};
 use ferrule_model::error::suggestion;
 use ferrule_model::{Code, Kind};
@@ -20,7 +22,7 @@ use super::noun::Scope;
 use super::serve::{not_started, start_log};
 use super::tail;
 use crate::compiled;
-use crate::context::Context;
+use crate::context::{Context, Surroundings};
 use crate::documents::{self, Source};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::output::{Format, Output, short_number};
@@ -57,6 +59,9 @@ pub(crate) struct Run {
     /// End after so many seconds.
     #[arg(long = "for", value_name = "SECONDS", value_parser = parse_seconds, allow_negative_numbers = true)]
     time: Option<f64>,
+    /// Grant whatever is asked for, and print at the end the grants that were really used. For a machine of your own.
+    #[arg(long)]
+    learn: bool,
     /// What the platform itself logs, such as info or ferrule_flow=debug,warn.
     #[arg(long, value_name = "FILTER", default_value = "error")]
     log: String,
@@ -95,6 +100,8 @@ impl Run {
             (None, None) => return Err(Failure::new(Exit::Failed, "there is no data folder")),
         };
         let mut options = Options::embedded(folder);
+        options.engine.around.environment = Surroundings::environment();
+        options.learn = self.learn;
         let offered = self.offered(context)?;
         options.shipped = needed(&offered, &sources);
         options.compiled.clone_from(&context.surroundings.compiled);
@@ -152,6 +159,9 @@ impl Run {
             tail.abort();
         }
         self.summarise(output, &report)?;
+        if self.learn {
+            output.raw(learnt::documents(&platform.audit(AuditQuery::default()).await?)?.as_bytes())?;
+        }
         if !drained {
             output.warn("stopped with records in flight; replayable sources give them again");
         }

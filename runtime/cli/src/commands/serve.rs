@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use clap::Args;
 use ferrule_model::Code;
+use ferrule_model::capability::{Allowance, TargetError};
 use ferrule_model::quantity::Size;
 use ferrule_server::shutdown::Signals;
 use ferrule_server::telemetry::{self, LogOptions};
 use ferrule_server::{DEAD_LETTERS, LOG_SEGMENT, METRICS_ADDRESS, Options, STOP_DEADLINE, Server};
 
-use crate::context::Context;
+use crate::context::{Context, Surroundings};
 use crate::exit::{Exit, Failure, Outcome};
 
 /// Starts a server, which keeps what was applied and runs it. Ctrl-C or SIGTERM stops it in an orderly way.
@@ -50,6 +51,9 @@ struct Settings {
     /// Components to register at the start: files, or folders of them. Those that came with ferrule are always there.
     #[arg(long, value_name = "PATH")]
     components: Vec<PathBuf>,
+    /// What no guest may reach, whatever documents grant, such as tcp=*:25 or tcp=10.20.0.0/16:*. May be given several times.
+    #[arg(long, value_name = "KIND=TARGET", value_parser = denial)]
+    deny: Vec<Allowance>,
     /// Where records are on their way: embedded (on this machine's disk, in the data folder), memory, or NATS JetStream as
     /// nats://HOST:PORT or nats://USER:PASSWORD@HOST:PORT [default: embedded].
     #[arg(long, value_name = "TRANSPORT")]
@@ -73,6 +77,13 @@ struct Settings {
     /// Log as JSON, one object a line.
     #[arg(long)]
     log_json: bool,
+}
+
+/// Reads `KIND=TARGET`.
+fn denial(text: &str) -> Result<Allowance, String> {
+    let entry: Allowance = text.parse().map_err(|error: TargetError| error.to_string())?;
+    entry.check_denial().map_err(|error| error.to_string())?;
+    Ok(entry)
 }
 
 /// A transport as it was written: read later, because messages about arguments repeat them, and an address may hold a password.
@@ -104,6 +115,8 @@ impl Settings {
             metrics: if metrics { self.metrics } else { below.metrics },
             no_metrics: if metrics { self.no_metrics } else { below.no_metrics },
             components: if self.components.is_empty() { below.components } else { self.components },
+            // Neither takes back what the other denies.
+            deny: below.deny.into_iter().chain(self.deny).collect(),
             transport: self.transport.or(below.transport),
             stop_deadline: self.stop_deadline.or(below.stop_deadline),
             dead_letters: self.dead_letters.or(below.dead_letters),
@@ -135,6 +148,8 @@ impl Serve {
         options.metrics = (!settings.no_metrics).then_some(settings.metrics.unwrap_or(METRICS_ADDRESS));
         options.shipped = context.surroundings.shipped_guests();
         options.shipped.extend(settings.components);
+        options.deny = settings.deny;
+        options.engine.around.environment = Surroundings::environment();
         options.transport = transport.unwrap_or_default();
         options.stop_deadline = settings.stop_deadline.map_or(STOP_DEADLINE, Duration::from_secs);
         options.dead_letters = settings.dead_letters.map_or(DEAD_LETTERS, |size| size.0);
@@ -185,6 +200,7 @@ mod tests {
             data: Some("file".into()),
             no_metrics: true,
             components: vec!["a".into()],
+            deny: vec![denial("tcp=*:25").unwrap()],
             stop_deadline: Some(1),
             log_json: true,
             ..Settings::default()
@@ -192,11 +208,13 @@ mod tests {
         let line = Settings {
             metrics: Some(METRICS_ADDRESS),
             components: vec!["b".into()],
+            deny: vec![denial("udp=*:53").unwrap()],
             stop_deadline: Some(2),
             ..Settings::default()
         };
         let both = line.over(file);
         assert_eq!((both.data, both.metrics, both.no_metrics), (Some("file".into()), Some(METRICS_ADDRESS), false));
+        assert_eq!(both.deny.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tcp: *:25", "udp: *:53"]);
         assert_eq!((both.components, both.stop_deadline, both.log_json), (vec![PathBuf::from("b")], Some(2), true));
     }
 

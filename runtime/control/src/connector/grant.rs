@@ -1,13 +1,16 @@
-//! What the operator granted to whom.
+//! What the operator granted and denied to whom.
 
-use ferrule_model::capability::{self, Ability, AbilityKind, HostPattern, Target};
-use ferrule_model::component::Description;
+use ferrule_model::capability::{self, Ability, AbilityKind, Given, HostPattern, Range, Rules, Target};
+use ferrule_model::component::{Description, Direction};
 use ferrule_model::connector::GrantSpec;
 use ferrule_model::{Code, Kind, Object, Ref};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::component::{Pins, Wish, choose};
 use crate::finding::{Finding, Problem};
+use crate::site::Site;
 use crate::snapshot::{Snapshot, spec};
+use crate::wanted::Chosen;
 
 /// The condition type that says whether everything that a component asks for is granted.
 pub(crate) const GRANTED: &str = "Granted";
@@ -22,48 +25,111 @@ pub(crate) struct Asker<'a> {
     pub(crate) function: Option<&'a Object>,
 }
 
-/// What a session gets, and what it asks for in vain.
-pub(crate) struct Reach {
-    pub(crate) abilities: Vec<Ability>,
-    pub(crate) unmet: Vec<Ability>,
-}
-
-pub(crate) fn reach(
+/// What the asker gets of what the component asks for.
+pub(crate) fn given(
     snapshot: &Snapshot,
+    site: &Site,
     asker: &Asker<'_>,
     description: &Description,
     static_parameters: &Value,
     parameters: &Value,
-) -> Reach {
+) -> Given {
     let mut granted = Vec::new();
+    let mut denied = site.deny.clone();
     for grant in snapshot.of(Kind::Grant) {
         if let Ok(spec) = read(grant)
             && asker.fits(snapshot, grant, &spec)
         {
             granted.extend(spec.allow);
+            denied.extend(spec.deny);
         }
     }
-    let asked = &description.capabilities;
-    Reach {
-        abilities: capability::effective(asked, &granted, static_parameters, parameters),
-        unmet: capability::unmet(asked, &granted, static_parameters, parameters),
+    if site.learn {
+        // In the words of the parameters, so that this machine is open too.
+        let asked = description.capabilities.iter();
+        let filled = asked.filter_map(|asked| capability::fill(asked, static_parameters, parameters).ok()).flatten();
+        granted.extend(filled.map(|ability| ability.allowance()));
+    }
+    capability::given(&description.capabilities, &granted, &denied, static_parameters, parameters)
+}
+
+/// What is in force, and what is asked for and is not, with the entry that would grant it: for `status.details`.
+pub(crate) fn in_force(given: &Given) -> Value {
+    let list = |all: &[Ability]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let mut details = serde_json::Map::new();
+    details.insert("allowed".to_owned(), json!(list(&given.rules.allowed)));
+    if !given.rules.denied.is_empty() {
+        details.insert("except".to_owned(), json!(list(&given.rules.denied)));
+    }
+    if !given.missing.is_empty() {
+        let entries: Vec<_> = given.missing.iter().map(Ability::allowance).collect();
+        details.insert("notGranted".to_owned(), json!(entries));
+    }
+    if !given.denied.is_empty() {
+        let denied: Vec<_> = given.denied.iter().map(|(what, by)| format!("{what}, by `{by}`")).collect();
+        details.insert("denied".to_owned(), json!(denied));
+    }
+    Value::Object(details)
+}
+
+/// The note on a class or function with the digest of the component that it had before.
+pub const COMPONENT_BEFORE: &str = "ferrule.dev/component-before";
+
+/// What works on while a new version asks for more than is granted: the component before it, if all that it asks for is.
+pub(crate) fn held_back(
+    snapshot: &Snapshot,
+    owner: &Object,
+    now: &Chosen,
+    direction: Option<Direction>,
+    given: impl FnOnce(&Description) -> Given,
+) -> Option<(Chosen, Given)> {
+    let digest = owner.metadata.annotations.get(COMPONENT_BEFORE).filter(|digest| **digest != now.digest)?;
+    let wish = Wish {
+        title: owner.title(),
+        name: owner.name(),
+        component: Some(digest),
+        prefer: Vec::new(),
+        without: None,
+        direction,
+    };
+    let before = choose(snapshot, &wish, &mut Pins::new()).ok()?;
+    let given = given(&before.description);
+    given.missing.is_empty().then_some((before, given))
+}
+
+/// What to say of a version that is held.
+pub(crate) fn held(new: &Chosen, before: &Chosen, missing: Finding) -> Finding {
+    let message = format!(
+        "version {} is held, because it asks for more than is granted, and {} works on. {}",
+        new.version, before.version, missing.message
+    );
+    Finding::new(GRANTED, false, "Held", message)
+}
+
+/// The rules as a part of a revision: what differs here is another session.
+pub(crate) fn value(rules: &Rules) -> Value {
+    let list = |all: &[Ability]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    match rules.denied.is_empty() {
+        true => json!(list(&rules.allowed)),
+        false => json!({"allowed": list(&rules.allowed), "denied": list(&rules.denied)}),
     }
 }
 
 /// The grant, its entries checked as far as that goes without parameters.
 pub(crate) fn read(grant: &Object) -> Result<GrantSpec, Problem> {
     let spec: GrantSpec = spec(grant)?;
-    for (index, entry) in spec.allow.iter().enumerate() {
-        entry
-            .check()
-            .map_err(|error| Problem::new("Malformed", Code::BadGrantEntry, format!("spec.allow[{index}]: {error}")))?;
+    let allow = spec.allow.iter().enumerate().map(|(index, entry)| ("allow", index, entry.check()));
+    let deny = spec.deny.iter().enumerate().map(|(index, entry)| ("deny", index, entry.check_denial()));
+    for (list, index, checked) in allow.chain(deny) {
+        let bad = |error| Problem::new("Malformed", Code::BadGrantEntry, format!("spec.{list}[{index}]: {error}"));
+        checked.map_err(bad)?;
     }
     Ok(spec)
 }
 
 impl Asker<'_> {
-    /// Whether a grant is for this asker: everything that it names fits. A grant that names nobody is for nobody; one in a
-    /// project is for that project, one in none for all.
+    /// Whether a grant is for this asker: everything that it names fits. A grant that names nobody is for nobody, unless it
+    /// only denies: then it is for everybody. One in a project is for that project, one in none for all.
     fn fits(&self, snapshot: &Snapshot, grant: &Object, spec: &GrantSpec) -> bool {
         let named = [
             (&spec.class, Kind::Class, self.class),
@@ -73,7 +139,7 @@ impl Asker<'_> {
         ];
         let project = snapshot.project(grant);
         (project.is_empty() || project == self.project)
-            && named.iter().any(|(reference, ..)| reference.is_some())
+            && (spec.allow.is_empty() || named.iter().any(|(reference, ..)| reference.is_some()))
             && named.iter().all(|(reference, kind, object)| match (reference, object) {
                 (None, _) => true,
                 (Some(_), None) => false,
@@ -93,37 +159,57 @@ fn denied(ability: Option<&Ability>) -> Code {
     match (ability.kind, &ability.target) {
         (AbilityKind::Read | AbilityKind::Write, _) => Code::FileDenied,
         (AbilityKind::Listen, _) => Code::ListenDenied,
-        (_, Target::Host { host: HostPattern::Exact(host), .. }) if host.is_special() => Code::LoopbackDenied,
+        (_, Target::Host { host: HostPattern::Exact(host), .. }) if host.range() == Range::Loopback => {
+            Code::LoopbackDenied
+        }
         _ => Code::NetDenied,
     }
 }
 
 /// What to say when something that is asked for is not granted: what to write where.
-pub(crate) fn finding(reach: &Reach, description: &Description, kind: Kind, name: &str) -> Finding {
-    if reach.unmet.is_empty() {
-        let list: Vec<_> = reach.abilities.iter().map(ToString::to_string).collect();
-        let message = if list.is_empty() { "it asks for nothing".to_owned() } else { list.join(", ") };
-        return Finding::new(GRANTED, true, "Granted", message);
+pub(crate) fn finding(given: &Given, description: &Description, kind: Kind, name: &str) -> Finding {
+    let mut parts = Vec::new();
+    if let Some((ability, denial)) = given.denied.first() {
+        let others = given.denied.len() - 1;
+        let more = if others == 0 { String::new() } else { format!(" and {others} more") };
+        parts.push(format!("{name} asks for {ability}, which `{denial}` denies{more}: a denial wins over every grant"));
     }
-    let asked: Vec<_> = reach.unmet.iter().map(ToString::to_string).collect();
+    if let Some((capability, error)) = given.unfilled.first() {
+        parts.push(format!(
+            "{name} asks for {} `{}`, which makes no sense here: {error}",
+            capability.kind, capability.target
+        ));
+    }
+    if !given.missing.is_empty() {
+        parts.push(missing(given, description, kind, name));
+    } else if given.denied.is_empty() {
+        let list: Vec<_> = given.rules.allowed.iter().map(ToString::to_string).collect();
+        parts.insert(0, if list.is_empty() { "it asks for nothing".to_owned() } else { list.join(", ") });
+        return Finding::new(GRANTED, true, "Granted", parts.join("; "));
+    }
+    let reason = if given.missing.is_empty() { "Denied" } else { "NotGranted" };
+    let first = given.missing.first().or(given.denied.first().map(|(ability, _)| ability));
+    Finding::new(GRANTED, false, reason, format!("{} ({})", parts.join("; "), denied(first)))
+}
+
+fn missing(given: &Given, description: &Description, kind: Kind, name: &str) -> String {
+    let asked: Vec<_> = given.missing.iter().map(ToString::to_string).collect();
     let reasons: Vec<_> = description
         .capabilities
         .iter()
         .map(|capability| capability.reason.as_str())
         .filter(|reason| !reason.is_empty())
         .collect();
-    let code = denied(reach.unmet.first());
-    let lines: Vec<_> = reach
-        .unmet
+    let lines: Vec<_> = given
+        .missing
         .iter()
         .map(|ability| serde_json::to_string(&ability.allowance()).unwrap_or_else(|_| ability.to_string()))
         .collect();
     let why = if reasons.is_empty() { String::new() } else { format!(" (for: {})", reasons.join("; ")) };
-    let message = format!(
+    format!(
         "{name} asks for {}{why}, and no grant gives it. To allow it, apply a document of kind Grant with spec: {{{}: {name}, allow: [{}]}}",
         asked.join(", "),
         kind.nouns()[0],
         lines.join(", ")
-    );
-    Finding::new(GRANTED, false, "NotGranted", format!("{message} ({code})"))
+    )
 }

@@ -49,7 +49,7 @@ pub(crate) fn resolve(
 ) -> Result<Resolved, Problem> {
     let read: PipelineSpec = spec(object)?;
     let project = snapshot.project(object);
-    let chain = chain(snapshot, streams, object, &read, &mut Vec::new())?;
+    let chain = chain((snapshot, site), streams, object, &read, &mut Vec::new())?;
     let mut routes = BTreeMap::new();
     for (route, to) in &read.routes {
         routes.insert(route.clone(), egress(snapshot, streams, &project, to, &format!("routes.{route}"))?);
@@ -111,14 +111,13 @@ pub(crate) fn resolve(
 }
 
 fn step_value(step: &WantedStep) -> Value {
-    let abilities: Vec<_> = step.abilities.iter().map(ToString::to_string).collect();
-    json!({"name": step.name, "component": step.component.digest, "args": step.args, "abilities": abilities, "limits": step.limits, "parallelism": step.parallelism})
+    json!({"name": step.name, "component": step.component.digest, "args": step.args, "rules": grant::value(&step.rules), "limits": step.limits, "parallelism": step.parallelism})
 }
 
 /// Follows the input back to the streams it comes from. A pipeline that reads another pipeline's output runs that one's
 /// functions before its own; `path` is how we came here.
 fn chain(
-    snapshot: &Snapshot,
+    (snapshot, site): (&Snapshot, &Site),
     streams: &Streams,
     object: &Object,
     read: &PipelineSpec,
@@ -135,9 +134,11 @@ fn chain(
                 return Err(Problem::new("Loop", Code::PipelineLoop, message));
             }
             let upstream_read: PipelineSpec = spec(upstream)?;
-            let mut chain = self::chain(snapshot, streams, upstream, &upstream_read, path).map_err(|problem| {
-                Problem { message: format!("pipeline {}: {}", upstream.name(), problem.message), ..problem }
-            })?;
+            let mut chain =
+                self::chain((snapshot, site), streams, upstream, &upstream_read, path).map_err(|problem| Problem {
+                    message: format!("pipeline {}: {}", upstream.name(), problem.message),
+                    ..problem
+                })?;
             // Its choices are kept with it, not here.
             chain.pins = pins_of(object);
             chain
@@ -160,7 +161,7 @@ fn chain(
     chain.paused |= read.paused;
     for (index, (step, name)) in read.functions.iter().zip(read.step_names()).enumerate() {
         let name = unused(&name, &chain.steps);
-        let (step, granted) = self::step(snapshot, &project, (index, name), step, &mut chain.pins)?;
+        let (step, granted) = self::step((snapshot, site), &project, (index, name), step, &mut chain.pins)?;
         chain.steps.push(step);
         // What is not granted matters more than what is.
         if chain.granted.as_ref().is_none_or(|before| before.status == Truth::True) {
@@ -171,7 +172,7 @@ fn chain(
 }
 
 fn step(
-    snapshot: &Snapshot,
+    (snapshot, site): (&Snapshot, &Site),
     project: &str,
     (index, name): (usize, String),
     read: &StepSpec,
@@ -221,13 +222,24 @@ fn step(
 
     let args = Value::Object(args);
     let asker = Asker { project, function: function.as_ref().map(|function| function.object), ..Asker::default() };
-    let reach = grant::reach(snapshot, &asker, &component.description, &json!({}), &args);
-    let granted = grant::finding(&reach, &component.description, Kind::Function, &component.class);
+    let given_to = |description: &ferrule_model::component::Description| {
+        grant::given(snapshot, site, &asker, description, &json!({}), &args)
+    };
+    let mut component = component;
+    let mut given = given_to(&component.description);
+    let mut granted = grant::finding(&given, &component.description, Kind::Function, &component.class);
+    if !given.missing.is_empty()
+        && let Some(function) = document
+        && let Some((before, of_before)) = grant::held_back(snapshot, function, &component, None, given_to)
+    {
+        granted = grant::held(&component, &before, granted);
+        (component, given) = (before, of_before);
+    }
     let step = WantedStep {
         name,
         component,
         args,
-        abilities: reach.abilities,
+        rules: given.rules,
         limits: parameters::limits(read.limits, own.and_then(|own| own.limits)),
         parallelism: read.parallelism.unwrap_or(1).max(1),
     };

@@ -1,6 +1,7 @@
 //! A stream: what its session is made of.
 
 use ferrule_flow::plan::{Durability, StreamOptions};
+use ferrule_model::component::{Description, Direction};
 use ferrule_model::connector::{StreamDirection, StreamSpec};
 use ferrule_model::{Code, Kind, Object};
 use serde_json::{Value, json};
@@ -19,6 +20,8 @@ use crate::wanted::WantedStream;
 pub(crate) struct Resolved {
     pub(crate) wanted: WantedStream,
     pub(crate) granted: Finding,
+    /// What is in force, for people.
+    pub(crate) in_force: Value,
 }
 
 pub(crate) fn resolve(
@@ -49,7 +52,7 @@ pub(crate) fn resolve(
         return Err(Problem::new("OtherServiceDomain", Code::Unresolved, message));
     }
     instance.class.allows(read.direction)?;
-    let component = instance.component(snapshot, Some(read.direction))?;
+    let mut component = instance.component(snapshot, Some(read.direction))?;
     let class = &instance.class;
     let schema =
         parameters::schema(Some(class.object), class.spec.stream_schema.as_ref(), &component.description, "stream")?;
@@ -64,16 +67,26 @@ pub(crate) fn resolve(
     };
     let static_parameters = instance.static_value();
     let values = Value::Object(read.parameters.clone());
-    let reach = grant::reach(snapshot, &asker, &component.description, &static_parameters, &values);
-    let granted = grant::finding(&reach, &component.description, Kind::Class, instance.class.object.name());
+    let given_to =
+        |description: &Description| grant::given(snapshot, site, &asker, description, &static_parameters, &values);
+    let mut given = given_to(&component.description);
+    let mut granted = grant::finding(&given, &component.description, Kind::Class, instance.class.object.name());
+    if !given.missing.is_empty() {
+        let way = Some(direction_of(read.direction));
+        if let Some((before, of_before)) = grant::held_back(snapshot, instance.class.object, &component, way, given_to)
+        {
+            granted = grant::held(&component, &before, granted);
+            (component, given) = (before, of_before);
+        }
+    }
+    let in_force = grant::in_force(&given);
     let limits = parameters::limits(read.limits, instance.class.spec.limits);
     let name: Vec<_> =
         [project.as_str(), instance.object.name(), object.name()].into_iter().filter(|part| !part.is_empty()).collect();
     let name = name.join("/");
-    let abilities: Vec<_> = reach.abilities.iter().map(ToString::to_string).collect();
     let revision = revision(&json!({
         "name": name, "direction": read.direction, "component": component.digest, "static": static_parameters,
-        "parameters": values, "abilities": abilities, "limits": limits, "log": log::value(&log),
+        "parameters": values, "rules": grant::value(&given.rules), "limits": limits, "log": log::value(&log),
     }));
     let wanted = WantedStream {
         uid: object.uid().clone(),
@@ -83,13 +96,20 @@ pub(crate) fn resolve(
         static_parameters,
         config: Value::Object(instance.config),
         parameters: values,
-        abilities: reach.abilities,
+        rules: given.rules,
         limits,
         log,
         paused: read.paused,
         revision,
     };
-    Ok(Resolved { wanted, granted })
+    Ok(Resolved { wanted, granted, in_force })
+}
+
+fn direction_of(direction: StreamDirection) -> Direction {
+    match direction {
+        StreamDirection::Ingress => Direction::Ingress,
+        StreamDirection::Egress => Direction::Egress,
+    }
 }
 
 /// The labels of a stream, each with its category's name, as far as the category is there.

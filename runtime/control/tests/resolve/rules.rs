@@ -1,8 +1,10 @@
 //! Where a stream may run, what it may reach, and what the log must give it.
 
-use ferrule_control::Site;
+use ferrule_control::{COMPONENT_BEFORE, Site};
+use ferrule_model::Kind;
+use serde_json::{Value, json};
 
-use crate::setup::{HALL, STRAIGHT, check, check_at, components, hall, lines, memory, objects, resolved};
+use crate::setup::{HALL, STRAIGHT, check, check_at, component, components, hall, lines, memory, objects, resolved};
 
 #[test]
 fn a_stream_nobody_uses_is_opened_only_where_its_log_lasts() {
@@ -65,7 +67,7 @@ fn what_the_log_does_not_give_is_said_of_the_stream_and_of_the_pipeline() {
 #[test]
 fn grants_give_what_is_asked_for_and_no_more() {
     let grant = |spec: &str| hall(&format!("kind: Grant\nmetadata: {{name: g}}\nspec: {spec}\n---\n{STRAIGHT}"));
-    let given = "run stream hall/in by mqtt@1.2.0 parameters {\"broker\":\"mqtt://broker.example:1883\",\"topic\":\"a\"} config {} static {} may [tcp: broker.example:1883]";
+    let given = "run stream hall/in by mqtt@1.2.0 parameters {\"broker\":\"mqtt://broker.example:1883\",\"topic\":\"a\"} config {} static {} may [tcp: broker.example:1883";
     for spec in [
         "{class: mqtt, allow: [{tcp: 'broker.example:1883'}]}",
         "{class: mqtt, allow: [{tcp: '*.example:1883'}]}",
@@ -100,6 +102,67 @@ fn grants_give_what_is_asked_for_and_no_more() {
         );
     }
     check(&hall(STRAIGHT), &["kind Grant with spec: {class: mqtt, allow: [{\"tcp\":\"broker.example:1883\"}]}"]);
+}
+
+#[test]
+fn a_denial_wins_whoever_it_is_for() {
+    let with = |deny: &str| {
+        hall(&format!(
+            "kind: Grant\nmetadata: {{name: g}}\nspec: {{class: mqtt, allow: [{{tcp: '{{broker}}'}}]}}\n---\nkind: Grant\nmetadata: {{name: d}}\nspec: {deny}\n---\n{STRAIGHT}"
+        ))
+    };
+    for deny in [
+        "{deny: [{tcp: '*:1883'}]}",
+        "{class: mqtt, deny: [{tcp: 'broker.example:*'}]}",
+        "{stream: hall/in, deny: [{tcp: '*.example:1-2000'}]}",
+    ] {
+        check(
+            &with(deny),
+            &["static {} may []", "stream-in: Granted=False Denied: mqtt asks for tcp: broker.example:1883"],
+        );
+    }
+    for deny in
+        ["{deny: [{udp: '*:1883'}]}", "{class: other, deny: [{tcp: '*:*'}]}", "{stream: out, deny: [{tcp: '*:*'}]}"]
+    {
+        check(&with(deny), &["may [tcp: broker.example:1883]", "stream-in: Granted=True"]);
+    }
+    let site = Site { deny: vec!["tcp=*:1883".parse().unwrap()], ..Site::default() };
+    check_at(&site, components(), &with("{deny: [{udp: '*:1'}]}"), &["may []", "stream-in: Granted=False Denied"]);
+    // An address is judged when the name is resolved; until then it takes nothing away, but it opens the session anew.
+    let revision = |deny: &str| {
+        let resolution = resolved(components().into_iter().chain(objects(&with(deny))), &Site::default());
+        resolution.wanted.streams.iter().find(|stream| stream.name == "hall/in").unwrap().revision.clone()
+    };
+    assert_ne!(revision("{deny: [{tcp: '10.0.0.0/8:*'}]}"), revision("{deny: [{tcp: '10.0.0.0/9:*'}]}"));
+}
+
+#[test]
+fn a_version_that_asks_for_more_is_held_until_it_is_granted() {
+    let ask = |target: &str| json!({"kind": "tcp", "target": target, "reason": "records"});
+    let meter = |version: &str, digest: &str, asks: Value| {
+        component("meter", version, digest, &["ingress"], asks, &json!({"type": "object"}), &[])
+    };
+    let stream = |more: &str| {
+        let mut all = objects(&format!(
+            "kind: Class\nmetadata: {{name: meter}}\nspec: {{component: 'sha256:m2'}}\n---\nkind: Instance\nmetadata: {{name: i}}\nspec: {{class: meter}}\n---\nkind: Stream\nmetadata: {{name: s}}\nspec: {{instance: i, direction: INGRESS}}\n---\nkind: Grant\nmetadata: {{name: g}}\nspec: {{class: meter, allow: [{{tcp: 'a.example:1'}}{more}]}}\n"
+        ));
+        let class = all.iter_mut().find(|object| object.kind == Kind::Class).unwrap();
+        class.metadata.annotations.insert(COMPONENT_BEFORE.to_owned(), "sha256:m1".to_owned());
+        let components = [
+            meter("1.0.0", "m1", json!([ask("a.example:1")])),
+            meter("2.0.0", "m2", json!([ask("a.example:1"), ask("b.example:2")])),
+        ];
+        lines(&resolved(components.into_iter().chain(all), &Site::default()))
+    };
+    let has =
+        |lines: &[String], part: &str| assert!(lines.iter().any(|line| line.contains(part)), "{part}: {lines:#?}");
+    let held = stream("");
+    has(&held, "run stream i/s by meter@1.0.0");
+    has(&held, "stream-s: Granted=False Held: version 2.0.0 is held");
+    has(&held, "{\"tcp\":\"b.example:2\"}");
+    let granted = stream(", {tcp: 'b.example:2'}");
+    has(&granted, "run stream i/s by meter@2.0.0");
+    has(&granted, "stream-s: Granted=True");
 }
 
 #[test]

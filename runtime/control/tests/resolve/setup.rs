@@ -20,7 +20,7 @@ pub(crate) fn components() -> Vec<Object> {
     ]
 }
 
-fn component(
+pub(crate) fn component(
     name: &str,
     version: &str,
     digest: &str,
@@ -61,7 +61,7 @@ pub(crate) fn resolved(objects: impl IntoIterator<Item = Object>, site: &Site) -
 pub(crate) fn lines(resolution: &Resolution) -> Vec<String> {
     let mut lines = Vec::new();
     for stream in &resolution.wanted.streams {
-        let abilities: Vec<_> = stream.abilities.iter().map(ToString::to_string).collect();
+        let abilities: Vec<_> = stream.rules.allowed.iter().map(ToString::to_string).collect();
         lines.push(format!(
             "run stream {} by {}@{} parameters {} config {} static {} may [{}]{}",
             stream.name,

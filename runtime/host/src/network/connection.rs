@@ -19,7 +19,7 @@ use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
 };
 
-use super::gate::{Failure, Gate};
+use super::gate::{Door, Failure, Gate};
 
 /// Bytes read or taken for writing at once. Threat: a guest asks for a buffer of any size. Larger ones gain nothing.
 const CHUNK: usize = 64 << 10;
@@ -106,7 +106,7 @@ pub struct Connecting {
 
 impl Connecting {
     pub(crate) fn start(gate: &Arc<Gate>, host: &str, port: u16) -> Result<Self, Failure> {
-        let destination = gate.check_name(AbilityKind::Tcp, host, port)?;
+        let destination = gate.check_name(Door::Net, AbilityKind::Tcp, host, port)?;
         let (answer, waiting) = oneshot::channel();
         let gate = gate.clone();
         let task = tokio::spawn(async move {

@@ -1,19 +1,23 @@
 //! The one place that decides what a guest may reach: by name, then by every address that the name stands for.
+//!
+//! Each interface comes in by a [`Door`] of its own, is judged by the same rules, and leaves the same trace.
 
+mod refusal;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ferrule_model::Code;
-use ferrule_model::capability::{Ability, AbilityKind, Host, HostPattern, Target, is_special};
+use ferrule_model::capability::{AbilityKind, Host, Rules, Verdict};
 use ferrule_model::component::Capability;
 use tokio::net::TcpStream;
 
-use super::policy;
+use crate::engine::Around;
 use crate::error::Refusal;
 use crate::guest::{GrantHint, Identity};
-use crate::observer::Observer;
+use crate::observer::{Decision, Observer};
 
 /// How long one address may take to answer. Threat: an address that swallows packets holds up the others of the name.
 const DIAL: Duration = Duration::from_secs(10);
@@ -50,32 +54,69 @@ impl Failure {
     }
 }
 
+/// Where a guest comes in: the interface, as it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    Net,
+    Tcp,
+    Udp,
+    Lookup,
+    Http,
+}
+
+impl Door {
+    pub(crate) fn interface(self) -> &'static str {
+        match self {
+            Self::Net => "ferrule:connector/net",
+            Self::Tcp => "wasi:sockets/tcp",
+            Self::Udp => "wasi:sockets/udp",
+            Self::Lookup => "wasi:sockets/ip-name-lookup",
+            Self::Http => "wasi:http/outgoing-handler",
+        }
+    }
+}
+
+/// What a guest wants to do where.
+#[derive(Clone, Debug)]
+pub(crate) struct Wish {
+    pub(crate) door: Door,
+    pub(crate) kind: AbilityKind,
+    pub(crate) host: Host,
+    pub(crate) port: u16,
+}
+
+/// Addresses of which names are remembered. Threat: a guest looks names up for ever.
+const GIVEN_KEPT: usize = 4_096;
+
 pub(crate) struct Gate {
     guest: String,
     hint: GrantHint,
-    abilities: Vec<Ability>,
+    rules: Rules,
     asked: Vec<Capability>,
     observer: Arc<dyn Observer>,
+    around: Arc<Around>,
+    component: String,
+    /// The names for which each address was given to this guest, so that sockets of WASI may use it.
+    given: Mutex<BTreeMap<IpAddr, BTreeSet<Host>>>,
     refusals: AtomicU64,
     last: Mutex<Option<Refusal>>,
 }
 
-/// A host and port that passed the check by name.
+/// A wish that passed the check by name.
 #[derive(Clone, Debug)]
-pub(crate) struct Destination {
-    kind: AbilityKind,
-    host: String,
-    port: u16,
-}
+pub(crate) struct Destination(Wish);
 
 impl Gate {
     pub(crate) fn new(identity: Identity) -> Self {
         Self {
             guest: identity.name,
             hint: identity.hint,
-            abilities: identity.abilities,
+            rules: identity.rules,
             asked: identity.asked,
             observer: identity.observer,
+            around: identity.around,
+            component: identity.component,
+            given: Mutex::default(),
             refusals: AtomicU64::new(0),
             last: Mutex::new(None),
         }
@@ -92,60 +133,56 @@ impl Gate {
     }
 
     /// Checks by name; nothing is sent.
-    pub(crate) fn check_name(&self, kind: AbilityKind, host: &str, port: u16) -> Result<Destination, Failure> {
+    pub(crate) fn check_name(
+        &self,
+        door: Door,
+        kind: AbilityKind,
+        host: &str,
+        port: u16,
+    ) -> Result<Destination, Failure> {
         let named = Host::parse(host).map_err(|problem| Failure::Invalid(format!("`{host:.300}`: {problem}")))?;
-        if port == 0 && matches!(kind, AbilityKind::Tcp | AbilityKind::Http) {
+        if port == 0 && !matches!(kind, AbilityKind::Listen | AbilityKind::Resolve) {
             return Err(Failure::Invalid(format!("port 0 of `{host}` cannot be connected to")));
         }
-        if let Host::Address(address) = named
-            && kind != AbilityKind::Listen
-        {
-            self.check_forbidden(kind, host, address, port)?;
+        let wish = Wish { door, kind, host: named, port };
+        match self.rules.name(kind, &wish.host, port) {
+            Verdict::Allowed(ability) if kind == AbilityKind::Listen => {
+                self.allow(&wish, None, &ability.to_string());
+                Ok(Destination(wish))
+            }
+            Verdict::Allowed(_) => Ok(Destination(wish)),
+            verdict => Err(self.refuse(&wish, None, verdict)),
         }
-        let permitted = |ability: &Ability| match kind {
-            AbilityKind::Resolve => ability.permits_name(host),
-            _ => ability.kind == kind && ability.permits_host(host, port),
-        };
-        if !self.abilities.iter().any(permitted) {
-            return Err(self.refuse(kind, host, None, port, None));
-        }
-        Ok(Destination { kind, host: named.to_string(), port })
     }
 
     /// The addresses of a destination that may be connected to, in the resolver's order. The name is resolved here and
     /// nowhere else, so that what was checked is what is dialled.
     pub(crate) async fn addresses(&self, destination: &Destination) -> Result<Vec<SocketAddr>, Failure> {
-        let Destination { kind, host, port } = destination;
-        let found: Vec<SocketAddr> = match host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, *port)],
-            Err(_) => tokio::net::lookup_host((host.as_str(), *port))
+        let wish = &destination.0;
+        let found: Vec<SocketAddr> = match &wish.host {
+            Host::Address(address) => vec![SocketAddr::new(*address, wish.port)],
+            Host::Name(name) => tokio::net::lookup_host((name.as_str(), wish.port))
                 .await
-                .map_err(|error| Failure::UnknownName(format!("the name `{host}` has no address: {error}")))?
+                .map_err(|error| Failure::UnknownName(format!("the name `{name}` has no address: {error}")))?
                 .collect(),
         };
         let mut refused = None;
         let mut permitted = Vec::new();
-        for address in found {
-            let ip = policy::embedded(address.ip());
-            if policy::forbidden(ip).is_none() && self.permits_resolved(*kind, host, ip, *port) {
-                permitted.push(SocketAddr::new(address.ip().to_canonical(), address.port()));
-            } else {
-                refused = refused.or(Some(ip));
+        for address in found.iter().map(SocketAddr::ip) {
+            match self.judge(wish, address) {
+                Verdict::Allowed(ability) => {
+                    if permitted.is_empty() {
+                        self.allow(wish, Some(address), &ability.to_string());
+                    }
+                    permitted.push(SocketAddr::new(address.to_canonical(), wish.port));
+                }
+                verdict => refused = refused.or(Some((address, verdict))),
             }
         }
         match (permitted.is_empty(), refused) {
-            (true, Some(ip)) => Err(match policy::forbidden(ip) {
-                Some(_) => self
-                    .check_forbidden(*kind, host, ip, *port)
-                    .err()
-                    .unwrap_or_else(|| Failure::Unreachable(host.clone())),
-                None => self.refuse(*kind, host, Some(ip), *port, None),
-            }),
-            (true, None) => Err(Failure::UnknownName(format!("the name `{host}` has no address"))),
-            (false, _) => {
-                self.observer.allowed(kind.as_str(), &format!("{host}:{port}"));
-                Ok(permitted)
-            }
+            (true, Some((address, verdict))) => Err(self.refuse(wish, Some(address), verdict)),
+            (true, None) => Err(Failure::UnknownName(format!("the name `{}` has no address", wish.host))),
+            (false, _) => Ok(permitted),
         }
     }
 
@@ -164,113 +201,157 @@ impl Gate {
             };
             problem = format!("{address}: {error}");
         }
-        Err(Failure::Unreachable(format!("`{}` cannot be reached; {problem}", destination.host)))
+        Err(Failure::Unreachable(format!("`{}` cannot be reached; {problem}", destination.0.host)))
     }
 
-    /// The addresses of a name, for a guest that wants to know.
+    /// The addresses of a name, for a guest that wants to know. It may use them with sockets of WASI from now on.
     pub(crate) async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Failure> {
-        let destination = self.check_name(AbilityKind::Resolve, host, 0)?;
-        Ok(self.addresses(&destination).await?.iter().map(SocketAddr::ip).collect())
+        let destination = self.check_name(Door::Net, AbilityKind::Resolve, host, 0)?;
+        let addresses: Vec<IpAddr> = self.addresses(&destination).await?.iter().map(SocketAddr::ip).collect();
+        addresses.iter().for_each(|address| self.give(*address, &destination.0.host));
+        Ok(addresses)
     }
 
-    fn permits_resolved(&self, kind: AbilityKind, host: &str, ip: IpAddr, port: u16) -> bool {
-        self.abilities.iter().any(|ability| match kind {
-            AbilityKind::Resolve => {
-                ability.permits_name(host)
-                    && (!is_special(ip)
-                        || matches!(&ability.target, Target::Host { host: HostPattern::Exact(named), .. } if named.is_special()))
+    /// An address that a look-up of WASI found for `host`: whether the guest gets to see it.
+    pub(crate) fn found(&self, host: &Host, address: IpAddr) -> bool {
+        let wish = Wish { door: Door::Lookup, kind: AbilityKind::Resolve, host: host.clone(), port: 0 };
+        match self.judge(&wish, address) {
+            Verdict::Allowed(ability) => {
+                self.allow(&wish, Some(address), &ability.to_string());
+                self.give(address, host);
+                true
             }
-            _ => ability.kind == kind && ability.permits_resolved(host, ip, port),
-        })
-    }
-
-    fn check_forbidden(&self, kind: AbilityKind, host: &str, address: IpAddr, port: u16) -> Result<(), Failure> {
-        match policy::forbidden(address) {
-            Some(reason) => Err(self.refuse(kind, host, Some(address), port, Some(reason))),
-            None => Ok(()),
+            verdict => {
+                self.refuse(&wish, Some(address), verdict);
+                false
+            }
         }
     }
 
+    /// Whether an address may be used that the guest names itself: it is granted literally, or was given to it for a name
+    /// that may be connected to.
+    pub(crate) fn check_address(&self, door: Door, kind: AbilityKind, address: SocketAddr) -> bool {
+        let wish = Wish { door, kind, host: Host::Address(address.ip().to_canonical()), port: address.port() };
+        let verdict = self.judge_address(&wish);
+        match verdict {
+            Verdict::Allowed(ability) => {
+                self.allow(&wish, Some(address.ip()), &ability.to_string());
+                true
+            }
+            verdict => {
+                self.refuse(&wish, None, verdict);
+                false
+            }
+        }
+    }
+
+    /// The same, for what comes from outside and is not of the guest's doing: it leaves no trace.
+    pub(crate) fn expects(&self, door: Door, kind: AbilityKind, address: SocketAddr) -> bool {
+        let wish = Wish { door, kind, host: Host::Address(address.ip().to_canonical()), port: address.port() };
+        matches!(self.judge_address(&wish), Verdict::Allowed(_))
+    }
+
+    /// Tells what the guest has from the start: folders, and variables.
+    pub(crate) fn tell_beforehand(&self) {
+        for ability in &self.rules.allowed {
+            let interface = match ability.kind {
+                AbilityKind::Read | AbilityKind::Write => "wasi:filesystem/preopens",
+                AbilityKind::Env => "wasi:cli/environment",
+                _ => continue,
+            };
+            self.observer.decided(&Decision {
+                class: self.hint.class.clone(),
+                component: self.component.clone(),
+                interface,
+                kind: ability.kind,
+                host: ability.allowance().target,
+                address: None,
+                port: 0,
+                rule: ability.to_string(),
+                words: None,
+                refusal: None,
+            });
+        }
+    }
+
+    /// Whether any ability is of one of these kinds.
+    pub(crate) fn has(&self, kinds: &[AbilityKind]) -> bool {
+        self.rules.allowed.iter().any(|ability| kinds.contains(&ability.kind))
+    }
+
+    fn given(&self) -> MutexGuard<'_, BTreeMap<IpAddr, BTreeSet<Host>>> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give(&self, address: IpAddr, host: &Host) {
+        let mut given = self.given();
+        if given.values().map(BTreeSet::len).sum::<usize>() < GIVEN_KEPT {
+            given.entry(address.to_canonical()).or_default().insert(host.clone());
+        }
+    }
+
+    /// What the rules say to an address that the wish's host stands for. The server's own doors are closed to all guests.
+    fn judge(&self, wish: &Wish, address: IpAddr) -> Verdict<'_> {
+        if wish.kind != AbilityKind::Resolve && self.around.is_own_door(SocketAddr::new(address, wish.port)) {
+            return Verdict::Never("there this server listens itself");
+        }
+        self.rules.address(wish.kind, &wish.host, address, wish.port)
+    }
+
+    fn judge_address(&self, wish: &Wish) -> Verdict<'_> {
+        let Host::Address(address) = wish.host else { return Verdict::NotGranted };
+        let verdict = match self.rules.name(wish.kind, &wish.host, wish.port) {
+            Verdict::Allowed(_) => self.judge(wish, address),
+            verdict => verdict,
+        };
+        if verdict != Verdict::NotGranted {
+            return verdict;
+        }
+        let names = self.given().get(&address).cloned().unwrap_or_default();
+        for host in names {
+            if let Verdict::Allowed(_) = self.rules.name(wish.kind, &host, wish.port) {
+                let named = Wish { host, ..wish.clone() };
+                if let allowed @ Verdict::Allowed(_) = self.judge(&named, address) {
+                    return allowed;
+                }
+            }
+        }
+        Verdict::NotGranted
+    }
+
+    fn allow(&self, wish: &Wish, address: Option<IpAddr>, rule: &str) {
+        self.observer.decided(&self.decision(wish, address, rule.to_owned()));
+    }
+
     /// Records a refusal and tells the observer.
-    fn refuse(
-        &self,
-        kind: AbilityKind,
-        host: &str,
-        address: Option<IpAddr>,
-        port: u16,
-        forbidden: Option<&str>,
-    ) -> Failure {
-        let shown = show(host, port);
-        let resolved =
-            address.filter(|ip| ip.to_string() != host).map(|ip| format!(" (which is {ip})")).unwrap_or_default();
-        let verb = match kind {
-            AbilityKind::Listen => "listen on",
-            AbilityKind::Resolve => "look up",
-            AbilityKind::Http => "send HTTP requests to",
-            _ => "connect to",
-        };
-        let guest = &self.guest;
-        let code = match kind {
-            _ if forbidden.is_some() || !resolved.is_empty() => Code::AddressDenied,
-            AbilityKind::Listen => Code::ListenDenied,
-            _ if Host::parse(host).is_ok_and(|host| host.is_special()) => Code::LoopbackDenied,
-            _ => Code::NetDenied,
-        };
-        let (message, remedy) = if let Some(reason) = forbidden {
-            (
-                format!("`{guest}` may not {verb} {shown}{resolved}: {reason} [{code}]."),
-                "No grant opens this address. Use another address of the same service.".to_owned(),
-            )
-        } else if !self.asks_for(kind) {
-            (
-                format!(
-                    "`{guest}` may not {verb} {shown}{resolved}: its component does not ask for `{kind}` [{code}]."
-                ),
-                format!(
-                    "A grant gives only what a component asks for: its author adds a capability `{kind}` to its description."
-                ),
-            )
-        } else {
-            (
-                format!(
-                    "`{guest}` may not {verb} {shown}{resolved}: it is not granted [{code}]. Apply a Grant that names it:"
-                ),
-                self.grant(kind, host, address, port),
-            )
-        };
-        let refusal = Refusal {
-            code,
-            guest: guest.clone(),
-            kind: kind.to_string(),
-            host: host.to_owned(),
-            address,
-            port,
-            message,
-            remedy,
+    fn refuse(&self, wish: &Wish, address: Option<IpAddr>, verdict: Verdict<'_>) -> Failure {
+        let (refusal, words) = self.worded(wish, address, verdict);
+        let rule = match verdict {
+            Verdict::Allowed(ability) => ability.to_string(),
+            Verdict::Denied(denial) => format!("deny {denial}"),
+            Verdict::Never(reason) => format!("never: {reason}"),
+            Verdict::NotGranted => "not granted".to_owned(),
         };
         self.refusals.fetch_add(1, Ordering::Relaxed);
-        self.observer.denied(&refusal);
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal.clone());
+        let refusal_kept = Some(refusal.clone());
+        self.observer.decided(&Decision { words, refusal: refusal_kept.clone(), ..self.decision(wish, address, rule) });
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = refusal_kept;
         Failure::Denied(Box::new(refusal))
     }
 
-    fn asks_for(&self, kind: AbilityKind) -> bool {
-        self.asked.iter().any(|asked| {
-            asked.kind == kind.as_str() || (kind == AbilityKind::Resolve && asked.kind == AbilityKind::Tcp.as_str())
-        })
-    }
-
-    /// The Grant document that would allow it. A name that stands for this machine is granted under the name of this machine.
-    fn grant(&self, kind: AbilityKind, host: &str, address: Option<IpAddr>, port: u16) -> String {
-        let class = if self.hint.class.is_empty() { "the-class" } else { &self.hint.class };
-        let target = match address {
-            Some(ip) if is_special(ip) => ip.to_string(),
-            _ => host.to_owned(),
-        };
-        let target = if kind == AbilityKind::Resolve { target } else { show(&target, port) };
-        format!(
-            "apiVersion: connector.ferrule.dev/v1\nkind: Grant\nmetadata: {{name: allow-{class}}}\nspec:\n  class: {class}\n  allow:\n    - {kind}: \"{target}\""
-        )
+    fn decision(&self, wish: &Wish, address: Option<IpAddr>, rule: String) -> Decision {
+        Decision {
+            class: self.hint.class.clone(),
+            component: self.component.clone(),
+            interface: wish.door.interface(),
+            kind: wish.kind,
+            host: wish.host.to_string(),
+            address,
+            port: wish.port,
+            rule,
+            words: None,
+            refusal: None,
+        }
     }
 }
 

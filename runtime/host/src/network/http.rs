@@ -10,11 +10,11 @@ use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
-use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::Host as _;
+use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::{self, Host as _};
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
-use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks, WasiHttpView as _};
+use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpHooks, WasiHttpView as _};
 
-use super::gate::{Failure, Gate};
+use super::gate::{Door, Failure, Gate};
 use crate::guest::Guest;
 
 /// What a guest sends requests with.
@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Io = Box<dyn Future<Output = Result<(), Error>> + Send>;
 
-/// Links `wasi:http`. wasmtime-wasi-http 48 keeps the options of a request, which it was given for good, as long as the instance
-/// lives: a handle for each request.
+/// Links the interface that sends requests. wasmtime-wasi-http 48 keeps the options of a request, which it was given for good, as long
+/// as the instance lives: a handle for each request.
 pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    outgoing_handler::add_to_linker::<_, WasiHttp>(linker, Guest::http)?;
     linker.allow_shadowing(true);
     linker.instance(HANDLER)?.func_wrap(
         "handle",
@@ -79,7 +79,8 @@ async fn send(
     let host = authority.host().to_owned();
     let encrypted = request.uri().scheme() == Some(&Scheme::HTTPS);
     let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
-    let destination = gate.check_name(AbilityKind::Http, &host, port).map_err(told)?;
+    let kind = if encrypted { AbilityKind::Https } else { AbilityKind::Http };
+    let destination = gate.check_name(Door::Http, kind, &host, port).map_err(told)?;
     if encrypted {
         return Err(told(Failure::encrypted(&host, port)));
     }

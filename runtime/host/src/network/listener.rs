@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use wasmtime_wasi::p2::Pollable;
 
 use super::connection::Connection;
-use super::gate::{Failure, Gate};
+use super::gate::{Door, Failure, Gate};
 
 /// An open listening port; closed when it is dropped.
 pub struct Listener {
@@ -20,7 +20,7 @@ pub struct Listener {
 
 impl Listener {
     pub(crate) fn open(gate: &Gate, address: &str, port: u16) -> Result<Self, Failure> {
-        gate.check_name(AbilityKind::Listen, address, port)?;
+        gate.check_name(Door::Net, AbilityKind::Listen, address, port)?;
         let ip: IpAddr = match address.trim_start_matches('[').trim_end_matches(']') {
             "localhost" => IpAddr::from([127, 0, 0, 1]),
             bare => bare.parse().map_err(|_| {
@@ -77,9 +77,11 @@ mod tests {
         let gate = Arc::new(Gate::new(crate::guest::Identity {
             name: "door".into(),
             hint: crate::guest::GrantHint::default(),
-            abilities: vec![ferrule_model::capability::Ability::parse(AbilityKind::Listen, "127.0.0.1:0").unwrap()],
+            rules: vec![ferrule_model::capability::Ability::parse(AbilityKind::Listen, "127.0.0.1:0").unwrap()].into(),
             asked: Vec::new(),
             observer: Arc::new(crate::observer::Unobserved),
+            around: Arc::default(),
+            component: String::new(),
         }));
         let Err(Failure::Denied(refusal)) = Listener::open(&gate, "0.0.0.0", 9) else { panic!("it listens") };
         assert_eq!(refusal.code, ferrule_model::Code::ListenDenied);

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use ferrule_host::{
-    CallError, Component, Engine, EngineOptions, GrantHint, Health, Instance, InstanceOptions, Level, LoadError,
-    Observer, Opened, PullLimits, Refusal, Session, Severity,
+    CallError, Component, Decision, Engine, EngineOptions, GrantHint, Health, Instance, InstanceOptions, Level,
+    LoadError, Observer, Opened, PullLimits, Session, Severity,
 };
 use ferrule_model::capability::{Ability, AbilityKind};
 use ferrule_model::component::Direction;
@@ -29,7 +29,7 @@ pub(crate) fn bytes(name: &str) -> Vec<u8> {
 
 pub(crate) fn engine() -> &'static Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    ENGINE.get_or_init(|| Engine::new(EngineOptions { instances: 50 }).unwrap())
+    ENGINE.get_or_init(|| Engine::new(EngineOptions { instances: 50, ..EngineOptions::default() }).unwrap())
 }
 
 pub(crate) async fn load(name: &str) -> Result<Component, LoadError> {
@@ -73,11 +73,10 @@ impl Observer for Recorder {
     fn clear(&self, name: &str) {
         self.tell(format!("clear {name}"));
     }
-    fn denied(&self, refusal: &Refusal) {
-        self.tell(format!("denied {} {}:{}", refusal.kind, refusal.host, refusal.port));
-    }
-    fn allowed(&self, kind: &str, target: &str) {
-        self.tell(format!("allowed {kind} {target}"));
+    fn decided(&self, decision: &Decision) {
+        let Decision { kind, host, port, interface, rule, .. } = decision;
+        let word = if decision.refusal.is_some() { "denied" } else { "allowed" };
+        self.tell(format!("{word} {kind} {host}:{port} by {rule} at {interface}"));
     }
 }
 
@@ -85,7 +84,7 @@ impl Observer for Recorder {
 pub(crate) fn options(abilities: &[(AbilityKind, &str)]) -> (InstanceOptions, Arc<Recorder>) {
     let recorder = Arc::new(Recorder::default());
     let options = InstanceOptions {
-        abilities: abilities.iter().map(|(kind, target)| Ability::parse(*kind, target).unwrap()).collect(),
+        rules: abilities.iter().map(|(kind, target)| Ability::parse(*kind, target).unwrap()).collect::<Vec<_>>().into(),
         observer: recorder.clone(),
         hint: GrantHint { class: "naughty".into() },
         ..InstanceOptions::new("meter")

@@ -122,6 +122,12 @@ async fn http_goes_through_the_same_gate() {
     let refusal = refused(open(&mut other, &address).await);
     assert!(refusal.remedy.contains(&format!("http: \"{address}\"")), "{}", refusal.remedy);
 
+    // A redirect is the guest's to follow, by a request of its own.
+    let (redirects, _) = server(b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/\r\n\r\n").await;
+    let (mut redirected, recorder) = instance("sends-http", &[(AbilityKind::Http, &redirects)]).await;
+    assert_eq!(told(&open(&mut redirected, &redirects).await.unwrap(), "status"), "302");
+    assert!(recorder.events().iter().all(|event| !event.contains("169.254")), "{:?}", recorder.events());
+
     let (mut encrypted, _) = instance("sends-http", &[(AbilityKind::Http, &address)]).await;
     let error =
         encrypted.open(ferrule_host::Session { config: "\"https\"".into(), ..session(&address) }).await.unwrap_err();

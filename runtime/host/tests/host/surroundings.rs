@@ -1,6 +1,6 @@
 //! What a guest finds around it: nothing but the folders that were granted.
 
-use ferrule_host::CallError;
+use ferrule_host::{Around, CallError, Engine, EngineOptions};
 use ferrule_model::Code;
 use ferrule_model::capability::AbilityKind;
 
@@ -36,12 +36,60 @@ async fn a_guest_sees_only_granted_folders() {
 }
 
 #[tokio::test]
-async fn a_granted_socket_of_wasi_is_still_refused() {
+async fn sockets_of_wasi_reach_what_is_granted_and_nothing_else() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
+    let port = listener.local_addr().unwrap().port();
+    let named = format!("localhost:{port}");
     let component = load("looks-around").await.unwrap();
-    let mut instance = component.instantiate(options(&[(AbilityKind::Tcp, &address)]).0).await.unwrap();
-    assert_eq!(told(&open(&mut instance, &format!("/ {address}")).await.unwrap(), "socket"), "PermissionDenied");
+    for (granted, asked, socket) in [
+        (address.as_str(), address.as_str(), "connected"),
+        (&named, &named, "connected"),
+        (&named, &address, "PermissionDenied"),
+        ("127.0.0.1:9", &address, "PermissionDenied"),
+        ("*:*", &address, "PermissionDenied"),
+        ("*:*", "169.254.169.254:80", "PermissionDenied"),
+    ] {
+        let (options, recorder) = options(&[(AbilityKind::Tcp, granted)]);
+        let mut instance = component.instantiate(options).await.unwrap();
+        let opened = open(&mut instance, &format!("/ {asked}")).await.unwrap();
+        assert_eq!(told(&opened, "socket"), socket, "{granted} {asked}: {:?}", recorder.events());
+        assert!(recorder.has("at wasi:sockets/tcp"), "{:?}", recorder.events());
+    }
+    let (options, recorder) = options(&[(AbilityKind::Tcp, "*:80")]);
+    let mut instance = component.instantiate(options).await.unwrap();
+    let opened = open(&mut instance, "/ localhost:80").await.unwrap();
+    assert_ne!(told(&opened, "socket"), "connected");
+    assert!(recorder.has("denied resolve localhost:0 by not granted at wasi:sockets/ip-name-lookup"));
+}
+
+#[tokio::test]
+async fn datagrams_go_where_they_are_granted() {
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = peer.local_addr().unwrap().to_string();
+    let component = load("looks-around").await.unwrap();
+    for (kind, granted, datagram) in [
+        (AbilityKind::Udp, address.as_str(), "sent"),
+        (AbilityKind::Udp, "127.0.0.1:9", "PermissionDenied"),
+        (AbilityKind::Udp, "*:*", "PermissionDenied"),
+        (AbilityKind::Tcp, &address, "PermissionDenied"),
+    ] {
+        let mut instance = component.instantiate(options(&[(kind, granted)]).0).await.unwrap();
+        let opened = open(&mut instance, &format!("/ {address}")).await.unwrap();
+        assert_eq!(told(&opened, "datagram"), datagram, "{kind} {granted}");
+    }
+}
+
+#[tokio::test]
+async fn variables_are_shown_by_name() {
+    let environment = [("SHOWN", "yes"), ("HIDDEN", "no")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let around = Around { environment: environment.into(), ..Around::default() };
+    let engine = Engine::new(EngineOptions { instances: 2, around }).unwrap();
+    let component = engine.load(&crate::guests::bytes("looks-around")).await.unwrap();
+    let (options, _) = options(&[(AbilityKind::Env, "SHOWN"), (AbilityKind::Env, "ABSENT")]);
+    let mut instance = component.instantiate(options).await.unwrap();
+    let opened = open(&mut instance, "/").await.unwrap();
+    assert_eq!((told(&opened, "environment"), told(&opened, "shown")), ("1", "yes"));
 }
 
 #[tokio::test]

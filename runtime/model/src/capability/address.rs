@@ -1,43 +1,18 @@
 //! Hosts, ports and folders in one spelling each, so that what is compared is what is meant.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
+use super::range::{Range, contains, judged};
 use super::{AbilityKind, TargetError};
 
 /// A host as it is named: an address, or a name in lower case without a closing dot.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Host {
     /// A literal address; IPv4 in IPv6 is IPv4.
     Address(IpAddr),
     /// A name.
     Name(String),
-}
-
-/// Whether an address is this machine, its link, everyone or nobody: reached only where it is named literally.
-pub fn is_special(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast() || v4.octets()[0] == 0
-        }
-        IpAddr::V6(v6) => {
-            v6.is_loopback()
-                || v6.is_unspecified()
-                || v6.is_multicast()
-                || v6.is_unicast_link_local()
-                || embedded_v4(v6).is_some_and(|v4| is_special(IpAddr::V4(v4)))
-        }
-    }
-}
-
-/// The IPv4 address inside an IPv4-compatible or NAT64 address.
-fn embedded_v4(v6: Ipv6Addr) -> Option<Ipv4Addr> {
-    let [a, b, c, d, e, f, high, low] = v6.segments();
-    let compatible = [a, b, c, d, e, f] == [0; 6];
-    let nat64 = [a, b, c, d, e, f] == [0x64, 0xff9b, 0, 0, 0, 0];
-    let [o1, o2] = high.to_be_bytes();
-    let [o3, o4] = low.to_be_bytes();
-    (compatible || nat64).then(|| Ipv4Addr::new(o1, o2, o3, o4))
 }
 
 impl Host {
@@ -70,11 +45,20 @@ impl Host {
         Ok(Self::Name(name))
     }
 
-    /// Whether the host is named as one that needs a literal grant; a name that merely resolves to one does not show here.
-    pub fn is_special(&self) -> bool {
+    /// The range that the host is in, as far as it is named; what a name resolves to does not show here.
+    pub fn range(&self) -> Range {
         match self {
-            Self::Address(address) => is_special(*address),
-            Self::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+            Self::Address(address) => Range::of(*address),
+            Self::Name(name) if name == "localhost" || name.ends_with(".localhost") => Range::Loopback,
+            Self::Name(_) => Range::Open,
+        }
+    }
+
+    /// Whether both are the same host; an address is the same as the one inside of it.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Address(one), Self::Address(two)) => judged(*one) == judged(*two),
+            (one, two) => one == two,
         }
     }
 }
@@ -91,10 +75,12 @@ impl fmt::Display for Host {
 /// Which hosts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostPattern {
-    /// Every host that is not special.
+    /// Every host.
     Any,
     /// Every name below this one, which itself is not meant: `*.example.com`.
     Below(String),
+    /// Every address that begins with so many bits of this one: `10.0.0.0/8`. Names are not meant.
+    Network(IpAddr, u8),
     /// This one.
     Exact(Host),
 }
@@ -103,6 +89,9 @@ impl HostPattern {
     fn parse(text: &str) -> Result<Self, &'static str> {
         if text == "*" {
             return Ok(Self::Any);
+        }
+        if let Some((address, length)) = text.split_once('/') {
+            return network(address, length);
         }
         let Some(suffix) = text.strip_prefix("*.") else {
             return if text.contains('*') {
@@ -117,13 +106,27 @@ impl HostPattern {
         }
     }
 
-    /// Whether the pattern covers `host`, whatever is special about it.
+    /// Whether the pattern covers `host`, whatever range it is in.
     pub fn matches(&self, host: &Host) -> bool {
         match self {
             Self::Any => true,
             Self::Below(suffix) => matches!(host, Host::Name(name) if is_below(name, suffix)),
-            Self::Exact(exact) => exact == host,
+            Self::Network(network, length) => {
+                matches!(host, Host::Address(address) if contains(*network, *length, judged(*address)))
+            }
+            Self::Exact(exact) => exact.is(host),
         }
+    }
+
+    /// The same for a denial, which covers an address in the spelling that it came in as well.
+    pub(super) fn matches_any_spelling(&self, host: &Host) -> bool {
+        self.matches(host)
+            || matches!((self, host), (Self::Network(network, length), Host::Address(address)) if contains(*network, *length, *address))
+    }
+
+    /// Whether it says which hosts are meant, so that a private one among them is meant too.
+    pub(super) fn names_hosts(&self) -> bool {
+        matches!(self, Self::Exact(_) | Self::Network(..))
     }
 
     pub(super) fn intersection(&self, other: &Self) -> Option<Self> {
@@ -134,8 +137,38 @@ impl HostPattern {
             }
             (Self::Below(one), Self::Below(two)) if one == two || is_below(one, two) => Some(Self::Below(one.clone())),
             (Self::Below(one), Self::Below(two)) if is_below(two, one) => Some(Self::Below(two.clone())),
-            (Self::Below(_), Self::Below(_)) => None,
+            (Self::Network(one, some), Self::Network(two, more)) if some <= more && contains(*one, *some, *two) => {
+                Some(Self::Network(*two, *more))
+            }
+            (Self::Network(one, some), Self::Network(two, more)) if more < some && contains(*two, *more, *one) => {
+                Some(Self::Network(*one, *some))
+            }
+            _ => None,
         }
+    }
+}
+
+fn network(address: &str, length: &str) -> Result<HostPattern, &'static str> {
+    let bare = address.strip_prefix('[').unwrap_or(address);
+    let network: IpAddr = bare.parse().map_err(|_| "before the `/` of a network stands no address")?;
+    let bits = if network.is_ipv4() { 32 } else { 128 };
+    let length: u8 = length
+        .parse()
+        .ok()
+        .filter(|length| *length <= bits)
+        .ok_or("after the `/` of a network stands the length of its prefix (1 to 32, or to 128 for IPv6)")?;
+    match length {
+        0 => Err("a network of every address is written `*`"),
+        _ if !is_first(network, length) => Err("the network has bits after its prefix; write for example 10.0.0.0/8"),
+        _ => Ok(HostPattern::Network(network, length)),
+    }
+}
+
+/// Whether `address` is the first of its network.
+fn is_first(address: IpAddr, length: u8) -> bool {
+    match address {
+        IpAddr::V4(v4) => u32::from(v4).checked_shl(length.into()).unwrap_or(0) == 0,
+        IpAddr::V6(v6) => u128::from(v6).checked_shl(length.into()).unwrap_or(0) == 0,
     }
 }
 
@@ -148,6 +181,7 @@ impl fmt::Display for HostPattern {
         match self {
             Self::Any => f.write_str("*"),
             Self::Below(suffix) => write!(f, "*.{suffix}"),
+            Self::Network(network, length) => write!(f, "{network}/{length}"),
             Self::Exact(host) => host.fmt(f),
         }
     }
@@ -253,8 +287,11 @@ fn parse(kind: AbilityKind, target: &str) -> Result<(HostPattern, Ports), &'stat
             };
             (host, port)
         }
-        None if target.contains(['/', '?', '#', '\\', '@']) => {
-            return Err("write `host:port`, or a URL with its scheme");
+        None if kind == AbilityKind::Listen && target.parse::<u16>().is_ok() => {
+            return Ok((HostPattern::Any, Ports::parse(target)?));
+        }
+        None if target.contains(['?', '#', '\\', '@']) || (target.contains('/') && !is_network(target)) => {
+            return Err("write `host:port`, a network such as `10.0.0.0/8:443`, or a URL with its scheme");
         }
         None => (target, None),
     };
@@ -266,20 +303,35 @@ fn parse(kind: AbilityKind, target: &str) -> Result<(HostPattern, Ports), &'stat
         (None, None) => return Err("the port is missing; write `host:port`"),
     };
     let ports = if kind == AbilityKind::Resolve { Ports::ANY } else { ports };
-    Ok((HostPattern::parse(host)?, ports))
+    let host = match HostPattern::parse(host)? {
+        // To listen on the unspecified address is to listen on every address.
+        HostPattern::Exact(Host::Address(address)) if kind == AbilityKind::Listen && address.is_unspecified() => {
+            HostPattern::Any
+        }
+        host => host,
+    };
+    Ok((host, ports))
+}
+
+/// Whether what stands before the first `/` is an address.
+fn is_network(target: &str) -> bool {
+    let address = target.split('/').next().unwrap_or_default();
+    address.strip_prefix('[').unwrap_or(address).parse::<IpAddr>().is_ok()
 }
 
 fn split_port(authority: &str) -> Result<(&str, Option<&str>), &'static str> {
     if authority.starts_with('[') {
         let end = authority.find(']').ok_or("a bracket is not closed")?;
         let (host, rest) = authority.split_at(end + 1);
+        // `[fd00::/8]` is a network, `[fd00::1]` an address.
+        let host = if host.contains('/') { &host[1..end] } else { host };
         return match rest.strip_prefix(':') {
             Some(port) => Ok((host, Some(port))),
             None if rest.is_empty() => Ok((host, None)),
             None => Err("only a port may follow the closing bracket"),
         };
     }
-    if authority.parse::<Ipv6Addr>().is_ok() {
+    if authority.split('/').next().is_some_and(|address| address.parse::<Ipv6Addr>().is_ok()) {
         return Ok((authority, None));
     }
     match authority.rsplit_once(':') {
@@ -306,7 +358,28 @@ pub(super) fn folder(target: &str) -> Result<String, TargetError> {
             part => parts.push(part),
         }
     }
+    if parts.first().is_some_and(|first| matches!(*first, "proc" | "sys" | "dev")) {
+        return refuse("it is the kernel's, which shows the whole machine there");
+    }
     Ok(format!("/{}", parts.join("/")))
+}
+
+/// The name of a variable of the environment, or of a secret.
+pub(super) fn name(kind: AbilityKind, target: &str) -> Result<String, TargetError> {
+    let refuse = |detail| Err(TargetError::Name { target: target.to_owned(), detail });
+    if target.is_empty() || target.len() > 253 {
+        return refuse("it has 1 to 253 characters");
+    }
+    let variable = kind == AbilityKind::Env;
+    if variable && target.starts_with(|c: char| c.is_ascii_digit()) {
+        return refuse("a variable does not begin with a digit");
+    }
+    match target.chars().find(|c| !(c.is_ascii_alphanumeric() || *c == '_' || (!variable && matches!(c, '-' | '.')))) {
+        Some('*') => refuse("each is named; there is no wildcard"),
+        Some(_) if variable => refuse("a variable has letters, digits and `_`"),
+        Some(_) => refuse("a secret has letters, digits, `-`, `_` and `.`"),
+        None => Ok(target.to_owned()),
+    }
 }
 
 /// Whether `path` is `folder` or lies below it; both as [`folder`] gives them.

@@ -40,6 +40,11 @@ pub(super) fn check(target: &str) -> Result<(), TargetError> {
     parts(target).map(|_| ())
 }
 
+/// Whether `target` is one parameter and nothing else, so that its value decides everything.
+pub(super) fn is_only_parameter(target: &str) -> Result<bool, TargetError> {
+    Ok(matches!(parts(target)?[..], [Part::Parameter(_)]))
+}
+
 /// `target` with its parameters filled in; several where a parameter is a list.
 pub(super) fn fill(target: &str, static_params: &Value, stream_params: &Value) -> Result<Vec<String>, TargetError> {
     let parts = parts(target)?;

@@ -1,14 +1,15 @@
-//! A grant: what the guests of a class, instance, stream or function may reach.
+//! A grant: what the guests of a class, instance, stream or function may reach, and what they may not.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Ref,
     capability::Allowance,
-    shape::{Check, Field, Shape, field, needed},
+    shape::{Check, Field, Shape, field},
 };
 
-/// What the guests of a class, instance, stream or function may reach. Where several are named, all must fit.
+/// What the guests of a class, instance, stream or function may reach. Where several are named, all must fit. One that only
+/// denies may name nobody, and is then for everybody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct GrantSpec {
@@ -28,7 +29,11 @@ pub struct GrantSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<Ref>,
     /// What they may reach: each entry an object with one member, such as `{tcp: "broker.example:1883"}`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<Allowance>,
+    /// What they may not reach, whoever allows it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deny: Vec<Allowance>,
 }
 
 /// The fields of a native document.
@@ -38,7 +43,8 @@ pub(crate) const NATIVE: &[Field] = &[
     field("instance", Shape::Reference),
     field("stream", Shape::Reference),
     field("function", Shape::Reference),
-    needed("allow", Shape::List(&Shape::Allowance)),
+    field("allow", Shape::List(&Shape::Allowance)),
+    field("deny", Shape::List(&Shape::Denial)),
 ];
 
 impl GrantSpec {
@@ -49,6 +55,8 @@ impl GrantSpec {
             ("stream", self.stream.is_some()),
             ("function", self.function.is_some()),
         ];
-        check.choice("spec", &given, true);
+        if !self.allow.is_empty() || self.deny.is_empty() {
+            check.choice("spec", &given, true);
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use naughty_connector::{Error, Naughty, Opened, Session, naughty};
 use std::io::Read as _;
-use std::net::TcpStream;
+use std::net::{TcpStream, UdpSocket};
 
 struct LooksAround;
 
@@ -35,6 +35,9 @@ impl Naughty for LooksAround {
             "socket",
             TcpStream::connect(address).map_or_else(|error| format!("{:?}", error.kind()), |_| "connected".into()),
         );
+        let datagram = UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"x", address));
+        tell("datagram", datagram.map_or_else(|error| format!("{:?}", error.kind()), |_| "sent".into()));
+        tell("shown", std::env::var("SHOWN").unwrap_or_default());
         Ok(Opened { replayable: false, properties })
     }
 }

@@ -4,23 +4,25 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use ferrule_model::capability::Allowance;
 use ferrule_model::error::suggestion;
 use serde_json::{Map, Value};
 use serde_saphyr::options::DuplicateKeyPolicy;
 
-use super::{Place, Settings};
+use super::{Place, Settings, denial};
 use crate::exit::{Exit, Failure};
 
 /// A file that is longer is none of ours.
 const LONGEST: u64 = 1 << 20;
 
-const NAMES: [&str; 13] = [
+const NAMES: [&str; 14] = [
     "data",
     "socket",
     "listen",
     "metrics",
     "no-metrics",
     "components",
+    "deny",
     "transport",
     "stop-deadline",
     "dead-letters",
@@ -79,6 +81,7 @@ fn parse(text: &str, folder: &Path) -> Result<Settings, String> {
         metrics: take("metrics").parsed("an address such as 127.0.0.1:9464")?,
         no_metrics: take("no-metrics").flag()?,
         components: take("components").paths(folder)?,
+        deny: take("deny").denials()?,
         transport: take("transport").text()?.map(Place),
         stop_deadline: take("stop-deadline").parsed("a number of seconds")?,
         dead_letters: take("dead-letters").parsed("a size such as 512MiB")?,
@@ -144,6 +147,24 @@ impl Entry {
         }
     }
 
+    /// Each as on the command line, or as an entry of a Grant.
+    fn denials(self) -> Result<Vec<Allowance>, String> {
+        const WHAT: &str = "a list of entries such as {tcp: \"*:25\"}";
+        let read = |entry: &Value| match entry {
+            Value::String(text) => denial(text).map_err(|error| format!("deny: `{text}`: {error}")),
+            entry => {
+                let Ok(entry) = serde_json::from_value::<Allowance>(entry.clone()) else { return self.expected(WHAT) };
+                entry.check_denial().map_err(|error| format!("deny: {error}"))?;
+                Ok(entry)
+            }
+        };
+        match &self.value {
+            None => Ok(Vec::new()),
+            Some(Value::Array(entries)) => entries.iter().map(read).collect(),
+            Some(_) => self.expected(WHAT),
+        }
+    }
+
     fn flag(self) -> Result<bool, String> {
         match self.value {
             None => Ok(false),
@@ -163,12 +184,13 @@ mod tests {
         let command = Settings::augment_args(Command::new("serve"));
         let flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
         assert_eq!(flags, NAMES);
-        let text = "data: here\nlisten: 127.0.0.1:7\nmetrics: '[::1]:8'\ncomponents: [a, /b]\ntransport: nats://u:secret@h\n\
+        let text = "data: here\nlisten: 127.0.0.1:7\nmetrics: '[::1]:8'\ncomponents: [a, /b]\ndeny: [{tcp: '*:25'}, 'udp=*:53']\ntransport: nats://u:secret@h\n\
                     stop-deadline: 3\ndead-letters: 2MiB\nlog-segment: 3MiB\ninstances: 9\nlog: debug\nlog-json: true\nsocket:\n";
         let read = parse(text, Path::new("/etc/f")).unwrap();
         assert_eq!((read.data, read.socket), (Some("/etc/f/here".into()), None));
         assert_eq!((read.listen, read.metrics), ("127.0.0.1:7".parse().ok(), "[::1]:8".parse().ok()));
         assert_eq!(read.components, [PathBuf::from("/etc/f/a"), PathBuf::from("/b")]);
+        assert_eq!(read.deny.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tcp: *:25", "udp: *:53"]);
         assert_eq!((read.log_segment.map(|size| size.0), read.instances.map(u32::from)), (Some(3 << 20), Some(9)));
         assert_eq!((read.stop_deadline, read.dead_letters.map(|size| size.0)), (Some(3), Some(2 << 20)));
         assert_eq!(
@@ -184,6 +206,8 @@ mod tests {
             ("tranport: memory", "no option `tranport`; did you mean `transport`?"),
             ("colour: red", "there are data, socket"),
             ("- transport", "such as `transport: embedded`"),
+            ("deny: [{tcp: nowhere}]", "deny: `nowhere` is not a host and port"),
+            ("deny: {tcp: '*:25'}", "deny: expected a list of entries"),
             ("listen: nowhere", "listen: expected an address"),
             ("stop-deadline: soon", "stop-deadline: expected a number of seconds"),
             ("dead-letters: [1]", "dead-letters: expected a size"),

@@ -64,7 +64,7 @@ pub fn description() -> Description {
         summary: "A connector of the tests".into(),
         directions: vec![Direction::Ingress, Direction::Egress],
         schemas: Vec::new(),
-        capabilities: vec![asks("tcp", "*:*"), asks("http", "*:*"), asks("listen", "127.0.0.1:*"), asks("read", "/")],
+        capabilities: vec![asks("tcp", "*:*"), asks("http", "*:*"), asks("udp", "*:*"), asks("listen", "127.0.0.1:*"), asks("read", "/")],
         reads: Columns::all(),
         routes: Vec::new(),
         properties: Vec::new(),
