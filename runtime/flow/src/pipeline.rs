@@ -5,6 +5,7 @@ mod deliver;
 mod intake;
 mod outputs;
 mod requests;
+mod sources;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use ferrule_model::ids::Uid;
 use ferrule_model::record::Column;
-use ferrule_transport::{Entries, Lag, Log, LogError};
+use ferrule_transport::{Entries, Log, LogError};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -32,8 +33,9 @@ use crate::pipeline_shared::PipelineShared;
 use crate::plan::PipelinePlan;
 use crate::replay::{Replaying, Request, RewindTo};
 use crate::sink::{Origin, SinkLink, SinkReply};
-use intake::{Absent, SourceSide, attach, next_entries};
+use intake::{Absent, attach};
 use outputs::Outputs;
+use sources::Sources;
 
 /// How long a changed pipeline tries to finish what is under way before it starts over with it.
 const TURN: Duration = Duration::from_secs(2);
@@ -124,7 +126,7 @@ pub(crate) struct Pipeline {
     order: PipelineOrder,
     around: Surroundings,
     shared: Arc<PipelineShared>,
-    sources: Vec<SourceSide>,
+    sources: Sources,
     sinks: Vec<SinkSide>,
     reply: mpsc::UnboundedSender<SinkReply>,
     replies: mpsc::UnboundedReceiver<SinkReply>,
@@ -177,7 +179,7 @@ impl Pipeline {
             order,
             around,
             shared,
-            sources: Vec::new(),
+            sources: Sources::default(),
             sinks: Vec::new(),
             reply,
             replies,
@@ -218,7 +220,7 @@ impl Pipeline {
             self.write(now);
             self.letters.send();
             self.offer_again();
-            self.commit();
+            self.sources.commit();
             self.publish();
             let event = self.event().await;
             self.handle(event).await;
@@ -233,7 +235,7 @@ impl Pipeline {
             functions.close().await;
         }
         self.hear();
-        self.commit();
+        self.sources.commit();
         self.shared.stopped();
     }
 
@@ -261,7 +263,7 @@ impl Pipeline {
 
     /// Draining ends at what the log has when it is asked for.
     fn set_ends(&mut self, asked: bool) {
-        for source in &mut self.sources {
+        for source in self.sources.iter_mut() {
             if !self.order.draining {
                 source.until = None;
             } else if asked {
@@ -277,7 +279,7 @@ impl Pipeline {
             None => None,
         };
         self.hear();
-        self.commit();
+        self.sources.commit();
         let order = self.order.clone();
         let plan = &order.plan;
         self.staged = None;
@@ -298,7 +300,8 @@ impl Pipeline {
             .collect();
         let before = std::mem::take(&mut self.sources);
         self.unread = None;
-        let ends: Vec<(Uid, Option<u64>)> = before.into_iter().map(|side| (side.uid, side.until)).collect();
+        let ends: Vec<(Uid, Option<u64>)> = before.iter().map(|side| (side.uid.clone(), side.until)).collect();
+        drop(before);
         let absent = plan.sources.iter().zip(&order.sources).map(|(uid, acks)| {
             let until = ends.iter().find(|(other, _)| other == uid).and_then(|(_, until)| *until);
             Absent { uid: uid.clone(), acks: acks.clone(), rewind, until, since: None }
@@ -340,7 +343,7 @@ impl Pipeline {
     /// Records and letters that are under way.
     fn in_hand(&self) -> usize {
         let replays: usize = self.replays.values().map(|replaying| replaying.progress.open()).sum();
-        self.sources.iter().map(|source| source.progress.open()).sum::<usize>() + replays
+        self.sources.open() + replays
     }
 
     async fn event(&mut self) -> Event {
@@ -354,7 +357,7 @@ impl Pipeline {
             _ = self.orders.changed() => Event::Order,
             reply = self.replies.recv() => Event::Reply(reply),
             result = functions_result(&mut self.functions), if staged => Event::Functions(result),
-            (source, entries) = next_entries(&mut self.sources, max_records, plan.batch.bytes), if readable => {
+            (source, entries) = self.sources.next(max_records, plan.batch.bytes), if readable => {
                 Event::Entries(source, Box::new(entries))
             }
             () = self.letters.stored() => Event::Stored,
@@ -390,8 +393,7 @@ impl Pipeline {
             Event::Entries(source, entries) => match *entries {
                 Ok(entries) => self.take(source, entries),
                 Err(error) => {
-                    let said = self.sources.get_mut(source).and_then(|side| side.failed(&error));
-                    if let Some(said) = said {
+                    if let Some(said) = self.sources.failed(source, &error) {
                         self.shared.error(said);
                     }
                 }
@@ -423,8 +425,8 @@ impl Pipeline {
         let sinks = self.sinks.iter().enumerate().filter(|(_, side)| ready(side));
         let deliveries = sinks.filter_map(|(sink, _)| self.delivery.next_wake(sink));
         let turning = self.turning.map(|limit| limit.saturating_duration_since(self.begun));
-        let asking = self.ask_at;
-        let again = self.sources.iter().filter_map(SourceSide::again).filter(|again| *again > Instant::now());
+        let asking = self.ask_at.into_iter().chain(self.sources.next_look());
+        let again = self.sources.next_try();
         let again = again.chain(asking).map(|again| again.saturating_duration_since(self.begun));
         deliveries.chain(self.delivery.next_expiry()).chain(turning).chain(again).min().map(|wake| wake.max(now))
     }
@@ -434,7 +436,6 @@ impl Pipeline {
         let Some(side) = self.sources.get_mut(source) else { return };
         let Entries { partition, first_offset, records, appended_ms } = entries;
         let count = records.len();
-        side.trouble = None;
         side.progress.take(first_offset, count);
         let size = records.size();
         let upstream_ids = records.upstream_ids.clone();
@@ -485,31 +486,14 @@ impl Pipeline {
         lot.select(&[0]).unwrap_or_default()
     }
 
-    /// Tells the trackers and the log what is done.
-    fn commit(&mut self) {
-        for side in &mut self.sources {
-            let completed = side.take_completed();
-            if completed.is_empty() {
-                continue;
-            }
-            side.acks.done(side.slot, completed);
-            side.reader.commit(&side.progress.cursor());
-        }
-    }
-
-    fn publish(&self) {
-        let lag = self.sources.iter().map(|side| side.reader.lag()).fold(Lag::default(), |sum, lag| Lag {
-            records: sum.records + lag.records,
-            bytes: sum.bytes + lag.bytes,
-            oldest_ms: sum.oldest_ms.into_iter().chain(lag.oldest_ms).min(),
-        });
+    fn publish(&mut self) {
+        let lag = self.sources.lag();
         let drained = self.order.draining
             && self.in_hand() == 0
-            && (self.order.plan.held
-                || self.sources.iter().all(|side| side.until.is_none_or(|until| side.reader.position() >= until)));
+            && (self.order.plan.held || self.sources.iter().all(|side| side.until.is_none() || side.is_drained()));
         let missing = self.sinks.iter().any(|side| side.link.is_none());
         let waiting = self.sinks.iter().filter_map(|side| side.link.as_ref()).find(|link| !link.status.borrow().ready);
-        let trouble = self.sources.iter().filter_map(|side| side.trouble.as_ref()).chain(&self.unread);
+        let trouble = self.sources.trouble().chain(&self.unread);
         let trouble = trouble.min_by_key(|(_, again)| again.is_some());
         let (state, detail) = match () {
             () if let Some((what, None)) = trouble => ("failed", what.clone()),

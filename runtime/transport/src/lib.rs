@@ -12,8 +12,8 @@ pub mod nats;
 
 pub use embedded::{Clock, EmbeddedLog, FrozenFile, OpenError, Options as EmbeddedOptions};
 pub use log::{
-    AppendReceipt, Bounds, Cursor, Durability, Entries, Guarantees, Health, Keep, Lag, Log, LogError, LogReader,
-    ReaderId, Retention, StartAt, StreamOptions, Usage, WhenFull,
+    AppendReceipt, Arrivals, Bounds, Cursor, Durability, Entries, Guarantees, Health, Keep, Lag, Log, LogError,
+    LogReader, ReaderId, Retention, StartAt, StreamOptions, Usage, WhenFull,
 };
 pub use memory::MemoryLog;
 pub use nats::NatsLog;

@@ -1,6 +1,7 @@
 //! The contract of a log, and its guarantees as data.
 
 use std::ops::Range;
+use std::pin::Pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -311,12 +312,19 @@ pub trait Log: Send + Sync {
     async fn close(&self) {}
 }
 
+/// A wait for records.
+pub type Arrivals = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Reads one stream.
 #[async_trait]
 pub trait LogReader: Send {
     /// The next records: at least one, at most `max_records`, and no more than `max_bytes` beyond the first. Waits while there
     /// is none. A dropped call has read nothing.
     async fn next(&mut self, max_records: u32, max_bytes: u64) -> Result<Entries, LogError>;
+
+    /// Done when there may be more to read than at the call: nothing that comes after it is missed. None while records are on
+    /// their way already, and only `next` tells when they are there. For whoever has many readers, and asks those with news.
+    fn arrivals(&self) -> Option<Arrivals>;
 
     /// The reader is done with what the cursor says; it never goes back. Does not wait: a log that lasts saves the cursor
     /// soon after, so that after the end of the process a little of what was committed is read again, and nothing is skipped.

@@ -10,8 +10,8 @@ use ferrule_model::record::Batch;
 use tokio::sync::Notify;
 
 use crate::log::{
-    AppendReceipt, Bounds, Cursor, Durability, Entries, Guarantees, Lag, Log, LogError, LogReader, ReaderId, Retention,
-    StartAt, StreamOptions, Usage, WhenFull,
+    AppendReceipt, Arrivals, Bounds, Cursor, Durability, Entries, Guarantees, Lag, Log, LogError, LogReader, ReaderId,
+    Retention, StartAt, StreamOptions, Usage, WhenFull,
 };
 
 /// Bytes of the largest record: what NATS takes by default too, so that a pipeline can move there.
@@ -101,7 +101,7 @@ pub(crate) struct Held {
 struct Stream {
     state: Mutex<State>,
     /// Records came, or the stream closed, or a reader ended.
-    data: Notify,
+    data: Arc<Notify>,
     /// Records or readers went or came, or the stream closed.
     room: Notify,
 }
@@ -163,7 +163,7 @@ impl Stream {
             next_reader: 0,
             closed: false,
         };
-        Self { state: Mutex::new(state), data: Notify::new(), room: Notify::new() }
+        Self { state: Mutex::new(state), data: Arc::default(), room: Notify::new() }
     }
 }
 
@@ -453,6 +453,10 @@ impl LogReader for Reader {
             }
             data.await;
         }
+    }
+
+    fn arrivals(&self) -> Option<Arrivals> {
+        Some(Box::pin(self.stream.data.clone().notified_owned()))
     }
 
     fn commit(&mut self, cursor: &Cursor) {

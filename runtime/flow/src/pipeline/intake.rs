@@ -1,17 +1,12 @@
 //! The side of a pipeline that reads: where it begins in a stream's log, what of it is done, and which ids it has seen.
 
-use std::future::{Future, poll_fn};
 use std::ops::Range;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{Column, RecordId};
-use ferrule_transport::{Cursor, Entries, Log, LogError, LogReader, ReaderId, StartAt};
-
-use tokio::time::Instant;
+use ferrule_transport::{Cursor, Log, LogReader, ReaderId, StartAt};
 
 use crate::acks::{Acks, Slot};
 use crate::error::FlowError;
@@ -23,9 +18,6 @@ use crate::shared::now_ms;
 
 /// Bytes that are read at a time to learn which ids were seen.
 const LOOK_BACK_BYTES: u64 = 4 << 20;
-
-/// How long to wait before a log that could not be read is asked again.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// A stream that the pipeline reads: its tracker, the reader of its log, and what is done.
 pub(super) struct SourceSide {
@@ -40,38 +32,26 @@ pub(super) struct SourceSide {
     pub(super) until: Option<u64>,
     /// The log has closed it.
     pub(super) closed: bool,
-    /// Why it cannot be read now, and when it is tried again; without a time, not before somebody rewinds the pipeline.
-    pub(super) trouble: Option<(String, Option<Instant>)>,
+    /// Something may have become done that is not told yet; how many records were open before.
+    pub(super) touched: bool,
+    pub(super) counted: usize,
 }
 
 impl SourceSide {
-    fn is_readable(&self) -> bool {
-        let waits = self.trouble.as_ref().is_some_and(|(_, again)| again.is_none_or(|again| Instant::now() < again));
-        !self.closed && !waits
+    /// A stream whose reader is where the pipeline begins.
+    pub(super) fn new(uid: Uid, acks: Arc<Acks>, slot: Slot, reader: Box<dyn LogReader>, seen: Option<Seen>) -> Self {
+        let progress = Progress::starting_at(reader.position());
+        Self { uid, acks, slot, reader, progress, seen, until: None, closed: false, touched: false, counted: 0 }
     }
 
-    /// Reading failed; what is to be said of it.
-    pub(super) fn failed(&mut self, error: &LogError) -> Option<String> {
-        let again = match error {
-            // A stream that is gone, or that this pipeline reads no more.
-            LogError::Closed => {
-                self.closed = true;
-                return None;
-            }
-            LogError::Unavailable(_) => Some(Instant::now() + ASK_AGAIN),
-            _ => None,
-        };
-        let mut what = format!("stream {} cannot be read: {error}", self.uid);
-        if let LogError::Damaged { until, .. } = error {
-            what.push_str(&format!("; to go on behind it, rewind the pipeline to offset {until}"));
-        }
-        self.trouble = Some((what.clone(), again));
-        Some(what)
+    /// Whether there is something of it to be read.
+    pub(super) fn is_readable(&self) -> bool {
+        !self.closed && !self.is_drained()
     }
 
-    /// When reading is tried again.
-    pub(super) fn again(&self) -> Option<Instant> {
-        self.trouble.as_ref().and_then(|(_, again)| *again)
+    /// Draining has all of it that it takes.
+    pub(super) fn is_drained(&self) -> bool {
+        self.until.is_some_and(|until| self.reader.position() >= until)
     }
 
     /// The rows whose ids were seen before, in order; they are done, or will be with the first of their id.
@@ -155,18 +135,7 @@ async fn begin(log: &Arc<dyn Log>, plan: &PipelinePlan, absent: &Absent) -> Resu
         Some(window) => Some(look_back(log, uid, window, start, reader.skips()).await?),
         None => None,
     };
-    let progress = Progress::starting_at(start);
-    Ok(SourceSide {
-        uid: uid.clone(),
-        acks: acks.clone(),
-        slot,
-        reader,
-        progress,
-        seen,
-        until: None,
-        closed: false,
-        trouble: None,
-    })
+    Ok(SourceSide::new(uid.clone(), acks.clone(), slot, reader, seen))
 }
 
 /// The ids of the records before `start`, and of those above it that are done, that are within the window, as far as the log still
@@ -194,29 +163,4 @@ async fn look_back(
         }
     }
     Ok(seen)
-}
-
-type Reading<'a> = Pin<Box<dyn Future<Output = Result<Entries, LogError>> + Send + 'a>>;
-
-/// The next records of whichever source has some. A dropped call has read nothing.
-pub(super) async fn next_entries(
-    sources: &mut [SourceSide],
-    max_records: u32,
-    max_bytes: u64,
-) -> (usize, Result<Entries, LogError>) {
-    let mut readings: Vec<(usize, Reading<'_>)> = sources
-        .iter_mut()
-        .enumerate()
-        .filter(|(_, side)| side.is_readable() && side.until.is_none_or(|until| side.reader.position() < until))
-        .map(|(index, side)| (index, side.reader.next(max_records, max_bytes)))
-        .collect();
-    poll_fn(|context| {
-        for (index, reading) in &mut readings {
-            if let Poll::Ready(entries) = reading.as_mut().poll(context) {
-                return Poll::Ready((*index, entries));
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }

@@ -14,7 +14,7 @@ use super::disk::{DiskFile, read_up_to};
 use super::frame::{Header, Kind, frame_at};
 use super::state::{Shared, place};
 use super::stream::{Chunk, Signals, Spot};
-use crate::log::{Cursor, Entries, Lag, LogError, LogReader};
+use crate::log::{Arrivals, Cursor, Entries, Lag, LogError, LogReader};
 
 /// Bytes that are read at once, unless one frame is larger.
 const WINDOW: u64 = 1 << 20;
@@ -217,6 +217,11 @@ impl LogReader for Reader {
                 }
             }
         }
+    }
+
+    fn arrivals(&self) -> Option<Arrivals> {
+        let data = self.signals.data.clone().notified_owned();
+        self.reading.is_none().then(|| Box::pin(data) as Arrivals)
     }
 
     fn commit(&mut self, cursor: &Cursor) {

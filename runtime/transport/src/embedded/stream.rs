@@ -14,7 +14,7 @@ use crate::log::{Cursor, Durability, Lag, LogError, ReaderId, StartAt, StreamOpt
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     /// Records came, or the stream closed, or a reader ended.
-    pub(super) data: Notify,
+    pub(super) data: Arc<Notify>,
     /// Records or readers went or came, or the stream closed.
     pub(super) room: Notify,
 }

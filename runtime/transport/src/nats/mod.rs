@@ -204,6 +204,7 @@ impl Log for NatsLog {
             given: VecDeque::new(),
             asked: None,
             backoff: writer::Backoff::new(),
+            asked_untold: tokio::time::Instant::now(),
             told: None,
         }))
     }

@@ -6,14 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::frame::Frame;
 use super::jetstream::Read;
 use super::state::Stream;
 use super::writer::Backoff;
 use super::{Shared, lock};
-use crate::log::{Cursor, Entries, Lag, LogError, LogReader};
+use crate::log::{Arrivals, Cursor, Entries, Lag, LogError, LogReader};
 
 /// Messages and bytes that are asked for at once.
 const MESSAGES: usize = 256;
@@ -40,6 +42,8 @@ pub(super) struct Reader {
     /// A question that is under way; it goes on when a call of `next` is dropped.
     pub(super) asked: Option<JoinHandle<Result<Vec<Read>, LogError>>>,
     pub(super) backoff: Backoff,
+    /// When it asked last though nobody told it to.
+    pub(super) asked_untold: Instant,
     /// The trouble that it told of last, until it is over.
     pub(super) told: Option<String>,
 }
@@ -236,10 +240,16 @@ impl LogReader for Reader {
                 }
                 continue;
             }
-            if tokio::time::timeout(UNTOLD, data).await.is_err() {
+            if tokio::time::timeout_at(self.asked_untold + UNTOLD, data).await.is_err() {
+                self.asked_untold = Instant::now();
                 self.fetch().await?;
             }
         }
+    }
+
+    fn arrivals(&self) -> Option<Arrivals> {
+        let told = tokio::time::timeout_at(self.asked_untold + UNTOLD, self.stream.data.clone().notified_owned());
+        self.asked.is_none().then(|| Box::pin(told.map(drop)) as Arrivals)
     }
 
     fn commit(&mut self, cursor: &Cursor) {

@@ -1,7 +1,7 @@
 //! What a runtime knows of one stream: its ends, who reads it and how far, and what it may hold.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -21,7 +21,7 @@ pub(super) struct Stream {
     pub(super) uid: Uid,
     pub(super) state: Mutex<State>,
     /// Records came, or the stream closed, or a reader ended.
-    pub(super) data: Notify,
+    pub(super) data: Arc<Notify>,
     /// Room or readers came, or the stream closed.
     pub(super) room: Notify,
     /// Held while the stream is opened.
@@ -31,7 +31,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(uid: Uid, options: StreamOptions) -> Self {
         let state = State { options: Some(options), ..State::default() };
-        let (data, room) = (Notify::new(), Notify::new());
+        let (data, room) = (Arc::default(), Notify::new());
         Self { uid, state: Mutex::new(state), data, room, opening: tokio::sync::Mutex::default() }
     }
 
