@@ -21,6 +21,7 @@ pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef) -> Str
         static_parameters: wanted.static_parameters.to_string(),
         config: wanted.config.to_string(),
         parameters: wanted.parameters.to_string(),
+        redactor: wanted.redactor.clone(),
         rules: wanted.rules.clone(),
         limits: limits(&wanted.limits),
     };
@@ -40,6 +41,7 @@ pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRe
             static_parameters: "{}".to_owned(),
             config: "{}".to_owned(),
             parameters: step.args.to_string(),
+            redactor: step.redactor.clone(),
             rules: step.rules.clone(),
             limits: limits(&step.limits),
         };
@@ -172,6 +174,8 @@ mod tests {
             name: "sieve".into(),
             component: chosen(),
             args: json!({"over": 3}),
+            told: json!({"over": 3}),
+            redactor: Default::default(),
             rules: ferrule_model::capability::Rules::default(),
             limits,
             parallelism: 4,

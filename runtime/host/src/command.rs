@@ -107,11 +107,13 @@ impl Command {
             hint: GrantHint::default(),
             rules: Rules::default(),
             asked: Vec::new(),
+            redactor: Default::default(),
             observer: Arc::new(Unobserved),
             around: Arc::default(),
             component: String::new(),
         };
-        let log = Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second));
+        let log =
+            Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second, identity.redactor.clone()));
         let guest = Guest::with_wasi(identity, &limits, wasi, log);
         let (mut store, clock) = instance::store(self.pre.engine(), guest, &limits);
         let bounds = Bounds::new(clock, store.data().wake.clone(), &limits);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ferrule_model::Code;
 use ferrule_model::capability::{Ability, AbilityKind, Rules, Target};
 use ferrule_model::component::Capability;
+use ferrule_model::redact::Redactor;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -49,6 +50,8 @@ pub(crate) struct Identity {
     pub(crate) rules: Rules,
     pub(crate) asked: Vec<Capability>,
     pub(crate) observer: Arc<dyn Observer>,
+    /// Masks what it was given of secrets. The observer hears it masked.
+    pub(crate) redactor: Redactor,
     pub(crate) around: Arc<Around>,
     /// The digest of its component.
     pub(crate) component: String,
@@ -57,7 +60,8 @@ pub(crate) struct Identity {
 impl Guest {
     pub(crate) fn new(identity: Identity, limits: &Limits) -> Result<Self, CallError> {
         let mut wasi = WasiCtxBuilder::new();
-        let log = Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second));
+        let log =
+            Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second, identity.redactor.clone()));
         wasi.stdout(Stdout(Arc::new(Lines::new(log.clone(), Level::Info))))
             .stderr(Stdout(Arc::new(Lines::new(log.clone(), Level::Warn))));
         open_folders(&mut wasi, &identity.rules.allowed)?;

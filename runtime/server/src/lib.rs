@@ -22,6 +22,7 @@ mod register;
 mod registry;
 mod reports;
 mod rewind;
+mod secrets;
 mod server;
 pub mod shutdown;
 mod steer;

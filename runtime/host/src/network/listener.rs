@@ -79,6 +79,7 @@ mod tests {
             hint: crate::guest::GrantHint::default(),
             rules: vec![ferrule_model::capability::Ability::parse(AbilityKind::Listen, "127.0.0.1:0").unwrap()].into(),
             asked: Vec::new(),
+            redactor: Default::default(),
             observer: Arc::new(crate::observer::Unobserved),
             around: Arc::default(),
             component: String::new(),
