@@ -31,7 +31,7 @@ impl Source for MqttSource {
     type Parameters = Parameters;
 
     fn about() -> About {
-        crate::about()
+        About::new().capability("tcp", "{broker}", "the MQTT broker that messages come from and go to")
     }
 
     fn validate(_: &Unused, _: &Unused, parameters: &Parameters) -> Vec<Problem> {

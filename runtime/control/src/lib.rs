@@ -16,7 +16,6 @@ mod plan;
 mod resolve;
 mod revision;
 mod runner;
-pub mod secrets;
 mod service;
 mod site;
 mod snapshot;

@@ -4,7 +4,7 @@ use ferrule_flow::backoff::BackoffPolicy;
 use ferrule_flow::plan::{
     BatchPlan, ComponentRef, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, Start, StepPlan, StreamPlan,
 };
-use ferrule_host::Limits as HostLimits;
+use ferrule_host::{Attachments, Limits as HostLimits};
 use ferrule_model::component::Direction;
 use ferrule_model::connector::{self, BatchLimits, Limits, Retry, StartAt, StreamDirection};
 
@@ -21,9 +21,9 @@ pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef) -> Str
         static_parameters: wanted.static_parameters.to_string(),
         config: wanted.config.to_string(),
         parameters: wanted.parameters.to_string(),
-        redactor: wanted.redactor.clone(),
         rules: wanted.rules.clone(),
         limits: limits(&wanted.limits),
+        attached: Attachments::default(),
     };
     let mut plan = StreamPlan::new(wanted.uid.clone(), wanted.name.clone(), direction, guest);
     plan.held = wanted.paused;
@@ -41,9 +41,9 @@ pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRe
             static_parameters: "{}".to_owned(),
             config: "{}".to_owned(),
             parameters: step.args.to_string(),
-            redactor: step.redactor.clone(),
             rules: step.rules.clone(),
             limits: limits(&step.limits),
+            attached: Attachments::default(),
         };
         StepPlan { parallelism: step.parallelism, ..StepPlan::new(step.name.clone(), guest) }
     });
@@ -174,8 +174,6 @@ mod tests {
             name: "sieve".into(),
             component: chosen(),
             args: json!({"over": 3}),
-            told: json!({"over": 3}),
-            redactor: Default::default(),
             rules: ferrule_model::capability::Rules::default(),
             limits,
             parallelism: 4,

@@ -5,11 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ferrule_host::Limits;
+use ferrule_host::{Attachments, Limits};
 use ferrule_model::capability::Rules;
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
-use ferrule_model::redact::Redactor;
 pub use ferrule_transport::{Bounds, Durability, Guarantees, Keep, Retention, StreamOptions, WhenFull};
 
 use crate::backoff::BackoffPolicy;
@@ -62,12 +61,12 @@ pub struct GuestPlan {
     pub config: String,
     /// Parameters of the stream or arguments of the function, JSON.
     pub parameters: String,
-    /// Masks what of all these came from secrets, wherever the guest shows it.
-    pub redactor: Redactor,
     /// What it may reach.
     pub rules: Rules,
     /// What it may use.
     pub limits: Limits,
+    /// What the host adds to its connections and requests.
+    pub attached: Attachments,
 }
 
 impl GuestPlan {
@@ -80,9 +79,9 @@ impl GuestPlan {
             static_parameters: "{}".into(),
             config: "{}".into(),
             parameters: "{}".into(),
-            redactor: Redactor::default(),
             rules: Rules::default(),
             limits: Limits::default(),
+            attached: Attachments::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use crate::guest::{GrantHint, Guest, Identity};
 use crate::instance;
 use crate::limits::Limits;
 use crate::log_gate::LogGate;
+use crate::network::{Attachments, Tls};
 use crate::observer::Unobserved;
 use crate::stdio::{Capture, Stdout};
 
@@ -107,13 +108,13 @@ impl Command {
             hint: GrantHint::default(),
             rules: Rules::default(),
             asked: Vec::new(),
-            redactor: Default::default(),
             observer: Arc::new(Unobserved),
             around: Arc::default(),
+            tls: Tls::default(),
+            attached: Attachments::default(),
             component: String::new(),
         };
-        let log =
-            Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second, identity.redactor.clone()));
+        let log = Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second));
         let guest = Guest::with_wasi(identity, &limits, wasi, log);
         let (mut store, clock) = instance::store(self.pre.engine(), guest, &limits);
         let bounds = Bounds::new(clock, store.data().wake.clone(), &limits);

@@ -15,6 +15,7 @@ use crate::error::{HostError, LoadError};
 use crate::guest::Guest;
 use crate::limits;
 use crate::linker;
+use crate::network::Tls;
 
 /// How often a computing guest gives way to others, and so how exactly computing time is measured.
 pub(crate) const TICK: Duration = Duration::from_millis(10);
@@ -99,6 +100,7 @@ struct Inner {
     dense: Parts,
     roomy: Parts,
     around: Arc<Around>,
+    tls: Tls,
 }
 
 /// Compiles and runs components. Cloning it is cheap; its clock ends with the last clone.
@@ -118,7 +120,7 @@ impl Engine {
         let dense =
             Parts::new(&dense(&options, Reach::Whole)).or_else(|_| Parts::new(&dense(&options, Reach::Slot)))?;
         let roomy = Parts::new(&roomy())?;
-        let inner = Arc::new(Inner { dense, roomy, around: Arc::new(options.around) });
+        let inner = Arc::new(Inner { dense, roomy, around: Arc::new(options.around), tls: Tls::default() });
         let clock = Arc::downgrade(&inner);
         std::thread::Builder::new()
             .name("ferrule-epoch".into())
@@ -139,6 +141,10 @@ impl Engine {
 
     pub(crate) fn around(&self) -> Arc<Around> {
         self.0.around.clone()
+    }
+
+    pub(crate) fn tls(&self) -> Tls {
+        self.0.tls.clone()
     }
 
     pub(crate) fn parts(&self, kind: EngineKind) -> &Parts {

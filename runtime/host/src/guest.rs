@@ -6,7 +6,6 @@ use std::sync::Arc;
 use ferrule_model::Code;
 use ferrule_model::capability::{Ability, AbilityKind, Rules, Target};
 use ferrule_model::component::Capability;
-use ferrule_model::redact::Redactor;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -15,7 +14,7 @@ use crate::engine::Around;
 use crate::error::CallError;
 use crate::limits::{Limits, MemoryLimiter};
 use crate::log_gate::LogGate;
-use crate::network::{Gate, HttpSender, Lookups, open_sockets};
+use crate::network::{Attachments, Gate, HttpSender, Lookups, Tls, open_sockets};
 use crate::observer::{Level, Observer};
 use crate::stdio::{Lines, Stdout};
 use crate::wake::WakeHandle;
@@ -50,9 +49,9 @@ pub(crate) struct Identity {
     pub(crate) rules: Rules,
     pub(crate) asked: Vec<Capability>,
     pub(crate) observer: Arc<dyn Observer>,
-    /// Masks what it was given of secrets. The observer hears it masked.
-    pub(crate) redactor: Redactor,
     pub(crate) around: Arc<Around>,
+    pub(crate) tls: Tls,
+    pub(crate) attached: Attachments,
     /// The digest of its component.
     pub(crate) component: String,
 }
@@ -60,8 +59,7 @@ pub(crate) struct Identity {
 impl Guest {
     pub(crate) fn new(identity: Identity, limits: &Limits) -> Result<Self, CallError> {
         let mut wasi = WasiCtxBuilder::new();
-        let log =
-            Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second, identity.redactor.clone()));
+        let log = Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second));
         wasi.stdout(Stdout(Arc::new(Lines::new(log.clone(), Level::Info))))
             .stderr(Stdout(Arc::new(Lines::new(log.clone(), Level::Warn))));
         open_folders(&mut wasi, &identity.rules.allowed)?;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use ferrule_model::capability::Rules;
 use ferrule_model::component::{Columns, Direction, Problem};
 use ferrule_model::record::{Batch, Outcomes, Transformed};
-use ferrule_model::redact::Redactor;
 use wasmtime::Store;
 
 use crate::artifact::{Component, World};
@@ -16,7 +15,7 @@ use crate::convert;
 use crate::error::{CallError, GuestError, GuestErrorKind, Refusal};
 use crate::guest::{GrantHint, Guest, Identity};
 use crate::limits::Limits;
-use crate::masked;
+use crate::network::Attachments;
 use crate::observer::Observer;
 use crate::wake::WakeHandle;
 
@@ -29,12 +28,12 @@ pub struct InstanceOptions {
     pub rules: Rules,
     /// What it may use.
     pub limits: Limits,
-    /// Masks what the guest was given of secrets in all that it shows.
-    pub redactor: Redactor,
     /// Who hears of it.
     pub observer: Arc<dyn Observer>,
     /// What a refusal tells to write where.
     pub hint: GrantHint,
+    /// What the host adds to its connections and requests, and the guest never sees.
+    pub attached: Attachments,
 }
 
 impl InstanceOptions {
@@ -44,9 +43,9 @@ impl InstanceOptions {
             name: name.into(),
             rules: Rules::default(),
             limits: Limits::default(),
-            redactor: Redactor::default(),
             observer: Arc::new(crate::observer::Unobserved),
             hint: GrantHint::default(),
+            attached: Attachments::default(),
         }
     }
 }
@@ -145,7 +144,6 @@ pub struct Instance {
     reads: Columns,
     routes: usize,
     world: World,
-    redactor: Redactor,
     refusals_before: u64,
     life: Life,
 }
@@ -189,13 +187,13 @@ impl Instance {
             hint: options.hint,
             rules: options.rules,
             asked: parts.description.capabilities.clone(),
-            observer: masked::observer(options.observer, &options.redactor),
-            redactor: options.redactor.clone(),
+            observer: options.observer,
             around: component.engine().around(),
+            tls: component.engine().tls(),
+            attached: options.attached,
             component: parts.digest.clone(),
         };
-        let redactor = options.redactor;
-        let guest = Guest::new(identity, &options.limits).map_err(|error| error.masked(&redactor))?;
+        let guest = Guest::new(identity, &options.limits)?;
         let (mut store, clock) = store(parts.pre.engine(), guest, &options.limits);
         let wake = store.data().wake.clone();
         let bounds = Bounds::new(clock, wake.clone(), &options.limits);
@@ -204,8 +202,7 @@ impl Instance {
             Ok(instance) => parts.indices.load(&mut store, &instance).map_err(Ended::Engine),
             Err(ended) => Err(ended),
         };
-        let exports = exports
-            .map_err(|ended| call::explain("instantiate", ended, &bounds, store.data_mut()).masked(&redactor))?;
+        let exports = exports.map_err(|ended| call::explain("instantiate", ended, &bounds, store.data_mut()))?;
         Ok(Self {
             store,
             exports,
@@ -214,7 +211,6 @@ impl Instance {
             reads: parts.description.reads,
             routes: parts.description.routes.len().max(1),
             world: parts.world,
-            redactor,
             refusals_before: 0,
             life: Life::Ready,
         })
@@ -289,14 +285,14 @@ impl Instance {
         let records = convert::lower_batch(records, self.reads);
         let outcomes =
             fallible!(self, "write", Patience::UntilWoken, produce, |guest, store| guest.call_write(store, &records));
-        Ok(masked::outcomes(convert::lift_outcomes(outcomes), &self.redactor))
+        Ok(convert::lift_outcomes(outcomes))
     }
 
     /// Lets a sink service its connection and answer for records in flight.
     pub async fn idle(&mut self, max_wait_ms: u32) -> Result<Outcomes, CallError> {
         let outcomes =
             fallible!(self, "idle", Patience::UntilWoken, produce, |guest, store| guest.call_idle(store, max_wait_ms));
-        Ok(masked::outcomes(convert::lift_outcomes(outcomes), &self.redactor))
+        Ok(convert::lift_outcomes(outcomes))
     }
 
     /// Has a function turn records into records. The answer was checked against its input.
@@ -304,8 +300,7 @@ impl Instance {
         let lowered: wire::Batch = convert::lower_input(records, self.reads);
         let transformed =
             fallible!(self, "apply", Patience::Prompt, transform, |guest, store| guest.call_apply(store, &lowered));
-        let mut transformed = convert::lift_transformed(transformed);
-        masked::rejections(&mut transformed.rejected, &self.redactor);
+        let transformed = convert::lift_transformed(transformed);
         transformed.check(records).map_err(|problem| self.malformed("apply", &problem))?;
         if let Some(route) = transformed.routes.iter().find(|route| usize::from(**route) >= self.routes) {
             let problem = format!("route {route} of an output, where the component describes {}", self.routes);
@@ -390,7 +385,7 @@ impl Instance {
                 Ok(answer)
             }
             Err(ended) => {
-                let error = call::explain(call, ended, &self.bounds, self.store.data_mut()).masked(&self.redactor);
+                let error = call::explain(call, ended, &self.bounds, self.store.data_mut());
                 self.life = Life::Gone(error.to_string());
                 Err(error)
             }
@@ -406,16 +401,15 @@ impl Instance {
             GuestErrorKind::Unavailable | GuestErrorKind::Failed => refused_now,
             GuestErrorKind::Invalid => false,
         };
-        let error = match self.last_refusal() {
+        match self.last_refusal() {
             Some(refusal) if refused => CallError::Refused { refusal: Box::new(refusal), guest: error.message },
             _ => CallError::Guest(error),
-        };
-        error.masked(&self.redactor)
+        }
     }
 
     /// The guest broke the contract: nothing it says can be relied on from here.
     fn malformed(&mut self, call: &'static str, problem: &dyn std::fmt::Display) -> CallError {
-        let error = CallError::Malformed { call, problem: problem.to_string() }.masked(&self.redactor);
+        let error = CallError::Malformed { call, problem: problem.to_string() };
         self.life = Life::Gone(error.to_string());
         error
     }

@@ -17,7 +17,6 @@ mod instance;
 pub mod limits;
 mod linker;
 mod log_gate;
-mod masked;
 mod network;
 mod observer;
 mod stdio;
@@ -30,5 +29,6 @@ pub use error::{CallError, GuestError, GuestErrorKind, HostError, LoadError, Ref
 pub use guest::GrantHint;
 pub use instance::{Configured, Instance, InstanceOptions, Opened, PullLimits, Pulled, Session};
 pub use limits::Limits;
+pub use network::{AttachError, Attached, Attachment, Attachments, Authorization, Keys};
 pub use observer::{Decision, Health, Level, Observer, Severity, Unobserved};
 pub use wake::WakeHandle;

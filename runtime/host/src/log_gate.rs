@@ -4,8 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use ferrule_model::redact::Redactor;
-
 use crate::limits;
 use crate::observer::{Level, Observer};
 
@@ -20,7 +18,6 @@ const WINDOW: Duration = Duration::from_secs(1);
 pub(crate) struct LogGate {
     observer: Arc<dyn Observer>,
     lines_per_second: u32,
-    redactor: Redactor,
     state: Mutex<State>,
 }
 
@@ -32,10 +29,10 @@ struct State {
 }
 
 impl LogGate {
-    pub(crate) fn new(observer: Arc<dyn Observer>, lines_per_second: u32, redactor: Redactor) -> Self {
+    pub(crate) fn new(observer: Arc<dyn Observer>, lines_per_second: u32) -> Self {
         let state =
             State { window: Instant::now(), lines: 0, suppressed: 0, last_words: VecDeque::with_capacity(LAST_WORDS) };
-        Self { observer, lines_per_second, redactor, state: Mutex::new(state) }
+        Self { observer, lines_per_second, state: Mutex::new(state) }
     }
 
     pub(crate) fn enabled(&self, level: Level) -> bool {
@@ -46,19 +43,9 @@ impl LogGate {
         if !self.enabled(level) || !self.admit(Instant::now()) {
             return;
         }
-        // Before anything is cut: half of a value would not be found.
-        let (message, target) = (self.redactor.mask(message), self.redactor.mask(target));
-        let masked: Vec<(String, String)>;
-        let fields = if self.redactor.is_empty() {
-            fields
-        } else {
-            let mask = |text: &str| self.redactor.mask(text).into_owned();
-            masked = fields.iter().map(|(name, value)| (mask(name), mask(value))).collect();
-            &masked
-        };
         let mut left = limits::LOG_LINE_BYTES;
-        let message = take(&message, &mut left);
-        let target = take(&target, &mut left);
+        let message = take(message, &mut left);
+        let target = take(target, &mut left);
         let size: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
         if size <= left {
             self.observer.log(level, target, message, fields);
@@ -73,14 +60,8 @@ impl LogGate {
         self.observer.log(level, target, message, &kept);
     }
 
-    /// How many bytes of a line have to be kept until it is masked.
-    pub(crate) fn line_bytes(&self) -> usize {
-        limits::LOG_LINE_BYTES + self.redactor.longest()
-    }
-
     /// A line that the guest wrote to standard output or error.
     pub(crate) fn line(&self, level: Level, line: &str) {
-        let line = &*self.redactor.mask(line);
         if level >= Level::Warn {
             let mut state = self.state();
             if state.last_words.len() == LAST_WORDS {
@@ -163,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_rate_is_bounded_and_what_is_over_is_counted() {
-        let gate = LogGate::new(Arc::new(Unobserved), 3, Redactor::default());
+        let gate = LogGate::new(Arc::new(Unobserved), 3);
         let now = Instant::now();
         assert_eq!((0..10).filter(|_| gate.admit(now)).count(), 3);
         assert_eq!(gate.state().suppressed, 7);

@@ -3,13 +3,19 @@
 #![allow(unreachable_pub, reason = "the generated bindings re-export the resources, and they are public there")]
 
 mod connection;
+mod credentials;
 mod gate;
 pub(crate) mod http;
 mod listener;
+mod sigv4;
 mod sockets;
+mod tls;
+mod wire;
 
 pub use connection::{Connecting, Connection};
-pub(crate) use gate::{Door, Failure, Gate};
+pub(crate) use gate::{Failure, Gate};
 pub(crate) use http::HttpSender;
 pub use listener::Listener;
 pub(crate) use sockets::{Lookup, LookupView, Lookups, open_sockets};
+pub use tls::{AttachError, Attached, Attachment, Attachments, Authorization, Keys};
+pub(crate) use tls::{Tls, TlsOptions};

@@ -90,7 +90,7 @@ pub enum AbilityKind {
     Write,
     /// To see a variable of the server's environment.
     Env,
-    /// To see the values of a secret.
+    /// To see a secret.
     Secret,
 }
 
@@ -272,13 +272,13 @@ impl Ability {
     }
 
     /// Whether it names one host, and one port where that counts.
-    fn is_literal(&self) -> bool {
+    pub fn is_literal(&self) -> bool {
         matches!(&self.target, Target::Host { host: HostPattern::Exact(_), ports }
             if ports.is_single() || self.kind == AbilityKind::Resolve)
     }
 
     /// The range of the one host that it names, if it names one.
-    fn range(&self) -> Range {
+    pub fn range(&self) -> Range {
         match &self.target {
             Target::Host { host: HostPattern::Exact(host), .. } if self.kind != AbilityKind::Listen => host.range(),
             _ => Range::Open,

@@ -13,10 +13,8 @@ pub mod lookup;
 pub mod object;
 pub mod quantity;
 pub mod record;
-pub mod redact;
 pub mod reference;
 pub mod schema;
-pub mod secret;
 pub mod version;
 
 mod shape;

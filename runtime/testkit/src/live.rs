@@ -8,7 +8,6 @@ use ferrule_host::{
     CallError, Component, Configured, GrantHint, GuestErrorKind, Instance, InstanceOptions, Limits, PullLimits, Session,
 };
 use ferrule_model::record::{Batch, Outcomes, Transformed};
-use ferrule_model::redact::Redactor;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -59,12 +58,11 @@ impl<'a> Live<'a> {
     /// Opens it, in an instance of its own.
     pub async fn open(&mut self) -> Result<(), CallError> {
         let options = InstanceOptions {
-            name: "test".to_owned(),
             rules: self.setup.rules(&self.component.description().capabilities),
             limits: Limits::default(),
-            redactor: Redactor::default(),
             observer: self.observed.clone(),
             hint: GrantHint { class: self.component.description().name.clone() },
+            ..InstanceOptions::new("test")
         };
         let mut instance = self.component.instantiate(options).await?;
         let (static_parameters, config, parameters) = self.setup.texts();

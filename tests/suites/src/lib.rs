@@ -1,6 +1,7 @@
 //! What the suites share: the `ferrule` binary as a user starts it, a real Mosquitto broker, MQTT clients, a real
 //! nats-server, a network that misbehaves, and waiting for conditions instead of sleeping.
 
+pub mod certificates;
 pub mod ferrule;
 pub mod mosquitto;
 pub mod mqtt;

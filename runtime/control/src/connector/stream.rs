@@ -3,7 +3,6 @@
 use ferrule_flow::plan::{Durability, StreamOptions};
 use ferrule_model::component::{Description, Direction};
 use ferrule_model::connector::{StreamDirection, StreamSpec};
-use ferrule_model::redact::Redactor;
 use ferrule_model::{Code, Kind, Object};
 use serde_json::{Value, json};
 
@@ -13,7 +12,6 @@ use super::{instance::Instance, parameters};
 use crate::finding::{Finding, Problem};
 use crate::log;
 use crate::revision::revision;
-use crate::secrets;
 use crate::site::{Placement, Site};
 use crate::snapshot::{Snapshot, spec};
 use crate::wanted::WantedStream;
@@ -58,8 +56,7 @@ pub(crate) fn resolve(
     let class = &instance.class;
     let schema =
         parameters::schema(Some(class.object), class.spec.stream_schema.as_ref(), &component.description, "stream")?;
-    let values = secrets::fill(snapshot, &site.vault, object, "spec.parameters", &read.parameters)?;
-    parameters::check("spec.parameters", &values, schema.as_ref())?;
+    parameters::check("spec.parameters", &read.parameters, schema.as_ref())?;
 
     let asker = Asker {
         project: &project,
@@ -68,9 +65,10 @@ pub(crate) fn resolve(
         stream: Some(object),
         function: None,
     };
-    let static_parameters = &instance.static_parameters;
-    let to_fill = grant::Parameters::new(static_parameters, &values);
-    let given_to = |description: &Description| grant::given(snapshot, site, &asker, description, &to_fill);
+    let static_parameters = instance.static_value();
+    let values = Value::Object(read.parameters.clone());
+    let given_to =
+        |description: &Description| grant::given(snapshot, site, &asker, description, &static_parameters, &values);
     let mut given = given_to(&component.description);
     let mut granted = grant::finding(&given, &component.description, Kind::Class, instance.class.object.name());
     if !given.missing.is_empty() {
@@ -81,27 +79,23 @@ pub(crate) fn resolve(
             (component, given) = (before, of_before);
         }
     }
-    let taken = [static_parameters, &instance.config, &values];
-    secrets::granted(&given, &taken, Kind::Class, instance.class.object.name())?;
-    let redactor = taken.into_iter().fold(Redactor::default(), |all, filled| all.and(&filled.redactor));
-    let in_force = grant::in_force(&given, &redactor);
+    let in_force = grant::in_force(&given);
     let limits = parameters::limits(read.limits, instance.class.spec.limits);
     let name: Vec<_> =
         [project.as_str(), instance.object.name(), object.name()].into_iter().filter(|part| !part.is_empty()).collect();
     let name = name.join("/");
     let revision = revision(&json!({
-        "name": name, "direction": read.direction, "component": component.digest, "static": static_parameters.told,
-        "parameters": values.told, "rules": grant::value(&given.rules), "limits": limits, "log": log::value(&log),
+        "name": name, "direction": read.direction, "component": component.digest, "static": static_parameters,
+        "parameters": values, "rules": grant::value(&given.rules), "limits": limits, "log": log::value(&log),
     }));
     let wanted = WantedStream {
         uid: object.uid().clone(),
         name,
         direction: read.direction,
         component,
-        static_parameters: instance.static_parameters.value,
-        config: instance.config.value,
-        parameters: values.value,
-        redactor,
+        static_parameters,
+        config: Value::Object(instance.config),
+        parameters: values,
         rules: given.rules,
         limits,
         log,

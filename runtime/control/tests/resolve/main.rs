@@ -6,5 +6,4 @@ mod changes;
 mod pipelines;
 mod references;
 mod rules;
-mod secrets;
 mod setup;

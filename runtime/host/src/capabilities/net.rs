@@ -1,12 +1,11 @@
 //! `net`: connections, name look-up and listening, all through the guest's [`Gate`](crate::network::Gate).
 
-use ferrule_model::capability::AbilityKind;
 use wasmtime::component::Resource;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, DynPollable, subscribe};
 
 use crate::bindings::ferrule::connector::net;
 use crate::guest::Guest;
-use crate::network::{Connecting, Connection, Door, Failure, Listener};
+use crate::network::{Connecting, Connection, Failure, Listener, TlsOptions};
 
 impl From<Failure> for net::Failure {
     fn from(failure: Failure) -> Self {
@@ -24,11 +23,9 @@ type Fallible<T> = wasmtime::Result<Result<T, net::Failure>>;
 
 impl net::Host for &mut Guest {
     fn connect(&mut self, host: String, port: u16, tls: Option<net::TlsOptions>) -> Fallible<Resource<Connecting>> {
-        if tls.is_some() {
-            let checked = self.gate.check_name(Door::Net, AbilityKind::Tls, &host, port);
-            return Ok(Err(checked.err().unwrap_or_else(|| Failure::encrypted(&host, port)).into()));
-        }
-        match Connecting::start(&self.gate, &host, port) {
+        let tls = tls.map(|tls| TlsOptions::read(tls.server_name, tls.protocols, &tls.properties));
+        let started = tls.transpose().and_then(|tls| Connecting::start(&self.gate, &host, port, tls));
+        match started {
             Ok(connecting) => Ok(Ok(self.table.push(connecting)?)),
             Err(failure) => Ok(Err(failure.into())),
         }

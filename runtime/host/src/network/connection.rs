@@ -4,8 +4,8 @@
 //! while a guest lets them gather.
 
 use std::cell::RefCell;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,11 +15,14 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinHandle};
+use tokio_rustls::client::TlsStream;
 use wasmtime_wasi::p2::{
     DynInputStream, DynOutputStream, InputStream, OutputStream, Pollable, StreamError, StreamResult,
 };
 
-use super::gate::{Door, Failure, Gate};
+use super::gate::{Destination, Door, Failure, Gate};
+use super::tls::{Talk, TlsOptions};
+use super::wire::Wire;
 
 /// Bytes read or taken for writing at once. Threat: a guest asks for a buffer of any size. Larger ones gain nothing.
 const CHUNK: usize = 64 << 10;
@@ -35,16 +38,24 @@ thread_local! {
 
 /// An open connection. Its two directions are taken once each.
 pub struct Connection {
-    input: Option<Arc<TcpStream>>,
+    input: Option<Wire>,
     output: Option<Sending>,
     peer: SocketAddr,
 }
 
 impl Connection {
     pub(super) fn new(stream: tokio::net::TcpStream) -> io::Result<Self> {
-        let stream = Arc::new(stream.into_std()?);
-        let peer = stream.peer_addr().unwrap_or_else(|_| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
-        Ok(Self { input: Some(stream.clone()), output: Some(Sending(stream)), peer })
+        Ok(Self::over(Wire::plain(stream.into_std()?)))
+    }
+
+    fn encrypted((stream, talk): (TlsStream<tokio::net::TcpStream>, Talk)) -> io::Result<Self> {
+        let (stream, tls) = stream.into_inner();
+        Ok(Self::over(Wire::encrypted(stream.into_std()?, tls, talk)))
+    }
+
+    fn over(wire: Wire) -> Self {
+        let peer = wire.socket().peer_addr().unwrap_or_else(|_| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+        Self { input: Some(wire.clone()), output: Some(Sending(wire)), peer }
     }
 
     pub(crate) fn take_input(&mut self) -> wasmtime::Result<DynInputStream> {
@@ -62,6 +73,15 @@ impl Connection {
     }
 }
 
+async fn connect(gate: &Gate, destination: &Destination, tls: Option<TlsOptions>) -> Result<Connection, Failure> {
+    let stream = gate.dial(destination).await?;
+    let connection = match tls {
+        None => Connection::new(stream),
+        Some(options) => Connection::encrypted(gate.encrypt(destination, &options, stream).await?),
+    };
+    connection.map_err(|error| Failure::Unreachable(format!("the connection cannot be used: {error}")))
+}
+
 /// Watches a socket for events until it is dropped.
 #[expect(
     deprecated,
@@ -72,16 +92,16 @@ fn watch(socket: Arc<TcpStream>, interest: Interest) -> io::Result<AsyncFd<Arc<T
 }
 
 /// The direction to the peer, which is told the end when this is dropped.
-struct Sending(Arc<TcpStream>);
+struct Sending(Wire);
 
 impl Sending {
     /// Writes all of it, and waits where it must.
     async fn write_all(&self, mut bytes: Bytes) -> io::Result<()> {
         // One descriptor is watched once only, and the other direction may be waited for at the same time.
-        let socket = watch(Arc::new(self.0.try_clone()?), Interest::WRITABLE)?;
-        while !bytes.is_empty() {
-            let written = socket.async_io(Interest::WRITABLE, |socket| (&**socket).write(&bytes)).await?;
-            if written == 0 {
+        let socket = watch(Arc::new(self.0.socket().try_clone()?), Interest::WRITABLE)?;
+        while !bytes.is_empty() || self.0.keeps() {
+            let written = socket.async_io(Interest::WRITABLE, |_| self.0.write(&bytes)).await?;
+            if written == 0 && !bytes.is_empty() {
                 return Err(io::ErrorKind::WriteZero.into());
             }
             bytes.advance(written);
@@ -92,8 +112,7 @@ impl Sending {
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        // A connection that is broken needs no end.
-        let _ = self.0.shutdown(Shutdown::Write);
+        self.0.end();
     }
 }
 
@@ -105,17 +124,14 @@ pub struct Connecting {
 }
 
 impl Connecting {
-    pub(crate) fn start(gate: &Arc<Gate>, host: &str, port: u16) -> Result<Self, Failure> {
-        let destination = gate.check_name(Door::Net, AbilityKind::Tcp, host, port)?;
+    pub(crate) fn start(gate: &Arc<Gate>, host: &str, port: u16, tls: Option<TlsOptions>) -> Result<Self, Failure> {
+        let kind = if tls.is_some() { AbilityKind::Tls } else { AbilityKind::Tcp };
+        let destination = gate.check_name(Door::Net, kind, host, port)?;
         let (answer, waiting) = oneshot::channel();
         let gate = gate.clone();
         let task = tokio::spawn(async move {
             // Nobody to answer means that the guest gave up.
-            let connection = gate.dial(&destination).await.and_then(|stream| {
-                let broken = |error| Failure::Unreachable(format!("the connection cannot be used: {error}"));
-                Connection::new(stream).map_err(broken)
-            });
-            let _ = answer.send(connection);
+            let _ = answer.send(connect(&gate, &destination, tls).await);
         });
         Ok(Self { task: task.abort_handle(), waiting, answer: None })
     }
@@ -145,7 +161,7 @@ impl Drop for Connecting {
 /// Bytes from the peer. It is ready only when there are bytes or the end: readiness of the socket alone may be stale, and a
 /// guest woken by it would return from its call with nothing.
 struct Input {
-    half: Option<Arc<TcpStream>>,
+    half: Option<Wire>,
     /// What was found when readiness was asked for, not yet read by the guest.
     ahead: Bytes,
     error: Option<io::Error>,
@@ -157,7 +173,7 @@ impl Input {
         let Some(half) = &self.half else { return Bytes::new() };
         let answer = SCRATCH.with_borrow_mut(|scratch| {
             let size = size.min(scratch.len());
-            let read = (&**half).read(&mut scratch[..size])?;
+            let read = half.read(&mut scratch[..size])?;
             Ok(Bytes::copy_from_slice(&scratch[..read]))
         });
         match answer {
@@ -212,7 +228,7 @@ impl Pollable for Input {
         while self.ahead.is_empty() {
             self.ahead = self.take(CHUNK);
             let Some(half) = self.half.clone().filter(|_| self.ahead.is_empty()) else { return };
-            match watch(half, Interest::READABLE) {
+            match watch(half.socket().clone(), Interest::READABLE) {
                 // An error of the socket shows at the read.
                 Ok(socket) => drop(socket.readable().await),
                 Err(error) => self.fail(error),
@@ -275,7 +291,7 @@ impl OutputStream for Output {
         let State::Idle(half) = &self.state else {
             return Err(StreamError::trap("bytes were written while `check-write` allowed none"));
         };
-        match (&*half.0).write(&bytes) {
+        match half.0.write(&bytes) {
             Ok(written) => bytes.advance(written),
             Err(error) if is_transient(&error) => {}
             Err(error) => {
@@ -283,7 +299,7 @@ impl OutputStream for Output {
                 return Err(Self::closed(Some(error)));
             }
         }
-        if bytes.is_empty() {
+        if bytes.is_empty() && !half.0.keeps() {
             return Ok(());
         }
         if let State::Idle(half) = std::mem::replace(&mut self.state, State::Closed(None)) {
@@ -365,7 +381,7 @@ mod tests {
         let (mut input, _output) = halves(&mut connection);
         for word in ["one", "two"] {
             // A descriptor is watched once only: this works because nobody else does.
-            let socket = input.half.clone().unwrap();
+            let socket = input.half.as_ref().unwrap().socket().clone();
             watch(socket, Interest::READABLE).unwrap();
             assert!(input.read(10).unwrap().is_empty());
             let (_, sent) = tokio::join!(input.ready(), peer.write_all(word.as_bytes()));

@@ -5,6 +5,7 @@
 mod refusal;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,9 @@ use std::time::Duration;
 use ferrule_model::capability::{AbilityKind, Host, Rules, Verdict};
 use ferrule_model::component::Capability;
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
+use super::tls::{Attachment, Attachments, Talk, Tls, TlsOptions};
 use crate::engine::Around;
 use crate::error::Refusal;
 use crate::guest::{GrantHint, Identity};
@@ -33,15 +36,6 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// What a guest is told that asks for TLS.
-    pub(crate) fn encrypted(host: &str, port: u16) -> Self {
-        Self::Unsupported(format!(
-            "this version of Ferrule makes no encrypted connections, so {} cannot be reached with TLS; use the system's \
-             unencrypted port, or a TLS proxy beside the runtime",
-            show(host, port)
-        ))
-    }
-
     /// For a person.
     pub(crate) fn message(&self) -> &str {
         match self {
@@ -95,6 +89,8 @@ pub(crate) struct Gate {
     asked: Vec<Capability>,
     observer: Arc<dyn Observer>,
     around: Arc<Around>,
+    tls: Tls,
+    attached: Attachments,
     component: String,
     /// The names for which each address was given to this guest, so that sockets of WASI may use it.
     given: Mutex<BTreeMap<IpAddr, BTreeSet<Host>>>,
@@ -106,6 +102,23 @@ pub(crate) struct Gate {
 #[derive(Clone, Debug)]
 pub(crate) struct Destination(Wish);
 
+impl Destination {
+    pub(crate) fn host(&self) -> &Host {
+        &self.0.host
+    }
+
+    pub(crate) fn kind(&self) -> AbilityKind {
+        self.0.kind
+    }
+}
+
+/// As documents write it.
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&show(&self.0.host.to_string(), self.0.port))
+    }
+}
+
 impl Gate {
     pub(crate) fn new(identity: Identity) -> Self {
         Self {
@@ -115,6 +128,8 @@ impl Gate {
             asked: identity.asked,
             observer: identity.observer,
             around: identity.around,
+            tls: identity.tls,
+            attached: identity.attached,
             component: identity.component,
             given: Mutex::default(),
             refusals: AtomicU64::new(0),
@@ -202,6 +217,22 @@ impl Gate {
             problem = format!("{address}: {error}");
         }
         Err(Failure::Unreachable(format!("`{}` cannot be reached; {problem}", destination.0.host)))
+    }
+
+    /// Encrypts a connection that was [dialled](Self::dial).
+    pub(crate) async fn encrypt(
+        &self,
+        destination: &Destination,
+        options: &TlsOptions,
+        stream: TcpStream,
+    ) -> Result<(TlsStream<TcpStream>, Talk), Failure> {
+        self.tls.encrypt(destination, self.attachment(destination), options, &self.hint.class, stream).await
+    }
+
+    /// What the host adds to what goes there.
+    pub(crate) fn attachment(&self, destination: &Destination) -> Option<&Attachment> {
+        let Destination(wish) = destination;
+        self.attached.find(wish.kind, &wish.host, wish.port)
     }
 
     /// The addresses of a name, for a guest that wants to know. It may use them with sockets of WASI from now on.

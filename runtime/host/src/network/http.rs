@@ -1,5 +1,7 @@
 //! `wasi:http` out of a guest: each request goes over a connection that passed the gate.
 
+use std::error::Error as StdError;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +10,15 @@ use http_body_util::BodyExt as _;
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::{self, Host as _};
 use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpHooks, WasiHttpView as _};
 
-use super::gate::{Door, Failure, Gate};
+use super::gate::{Destination, Door, Failure, Gate};
+use super::tls::{Attachment, Talk, TlsOptions};
 use crate::guest::Guest;
 
 /// What a guest sends requests with.
@@ -70,6 +74,36 @@ impl WasiHttpHooks for HttpSender {
     }
 }
 
+/// A connection, encrypted or not.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+async fn dial(gate: &Gate, destination: &Destination) -> Result<(Box<dyn Duplex>, Option<Talk>), Error> {
+    let stream = gate.dial(destination).await.map_err(told)?;
+    if destination.kind() != AbilityKind::Https {
+        return Ok((Box::new(stream), None));
+    }
+    let options = TlsOptions { server_name: None, protocols: vec!["http/1.1".to_owned()] };
+    // The codes of WASI have no room for the words.
+    let words = |failure: Failure| Error::InternalError(Some(failure.message().to_owned()));
+    let (stream, talk) = gate.encrypt(destination, &options, stream).await.map_err(words)?;
+    Ok((Box::new(stream), Some(talk)))
+}
+
+/// What broke an exchange: where it was the encryption, in its words.
+fn broken(error: hyper::Error, talk: Option<&Talk>) -> Error {
+    let mut cause = StdError::source(&error);
+    while let Some(found) = cause {
+        let inner = found.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let (Some(talk), Some(error)) = (talk, inner.and_then(|inner| inner.downcast_ref::<rustls::Error>())) {
+            return Error::InternalError(Some(talk.broken(error).to_string()));
+        }
+        cause = found.source();
+    }
+    Error::from(error)
+}
+
 async fn send(
     gate: &Gate,
     mut request: Request<WasiBody>,
@@ -81,14 +115,12 @@ async fn send(
     let port = authority.port_u16().unwrap_or(if encrypted { 443 } else { 80 });
     let kind = if encrypted { AbilityKind::Https } else { AbilityKind::Http };
     let destination = gate.check_name(Door::Http, kind, &host, port).map_err(told)?;
-    if encrypted {
-        return Err(told(Failure::encrypted(&host, port)));
+    if let Some(authorization) = gate.attachment(&destination).and_then(Attachment::authorization) {
+        request = authorization.put_on(request, encrypted).await?;
     }
     let connect = options.connect_timeout.unwrap_or(PATIENCE);
-    let stream = tokio::time::timeout(connect, gate.dial(&destination))
-        .await
-        .map_err(|_| Error::ConnectionTimeout)?
-        .map_err(told)?;
+    let (stream, talk) =
+        tokio::time::timeout(connect, dial(gate, &destination)).await.map_err(|_| Error::ConnectionTimeout)??;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let worker = tokio::spawn(connection);
     let abort = Abort(worker.abort_handle());
@@ -96,8 +128,10 @@ async fn send(
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned();
     *request.uri_mut() = Uri::try_from(path).map_err(|_| Error::HttpRequestUriInvalid)?;
     let first = options.first_byte_timeout.unwrap_or(PATIENCE);
-    let response =
-        tokio::time::timeout(first, sender.send_request(request)).await.map_err(|_| Error::ConnectionReadTimeout)??;
+    let response = tokio::time::timeout(first, sender.send_request(request))
+        .await
+        .map_err(|_| Error::ConnectionReadTimeout)?
+        .map_err(|error| broken(error, talk.as_ref()))?;
     let io: Io = Box::new(async move {
         let _abort = abort;
         match worker.await {

@@ -79,9 +79,10 @@ mod tests {
             hint: crate::guest::GrantHint::default(),
             rules: vec![ferrule_model::capability::Ability::parse(AbilityKind::Listen, "127.0.0.1:0").unwrap()].into(),
             asked: Vec::new(),
-            redactor: Default::default(),
             observer: Arc::new(crate::observer::Unobserved),
             around: Arc::default(),
+            tls: Default::default(),
+            attached: Default::default(),
             component: String::new(),
         }));
         let Err(Failure::Denied(refusal)) = Listener::open(&gate, "0.0.0.0", 9) else { panic!("it listens") };

@@ -9,3 +9,4 @@ mod loading;
 mod network;
 mod observing;
 mod surroundings;
+mod tls;

@@ -90,16 +90,6 @@ async fn this_machine_is_not_reached_by_wildcard_name_or_other_spelling() {
 }
 
 #[tokio::test]
-async fn tls_is_not_to_be_had_and_says_so() {
-    let (address, _) = server(b"").await;
-    let (mut instance, _) = instance("opens-host", &[(AbilityKind::Tcp, &address)]).await;
-    let error =
-        instance.open(ferrule_host::Session { config: "\"tls\"".into(), ..session(&address) }).await.unwrap_err();
-    assert!(error.to_string().contains("no encrypted connections"), "{error}");
-    assert_eq!(error.code(), Code::GuestFailed);
-}
-
-#[tokio::test]
 async fn names_are_looked_up_only_where_granted() {
     let (mut granted, _) = instance("resolves-name", &[(AbilityKind::Resolve, "localhost")]).await;
     assert!(told(&open(&mut granted, "localhost").await.unwrap(), "addresses").contains("127.0.0.1"));
@@ -127,11 +117,6 @@ async fn http_goes_through_the_same_gate() {
     let (mut redirected, recorder) = instance("sends-http", &[(AbilityKind::Http, &redirects)]).await;
     assert_eq!(told(&open(&mut redirected, &redirects).await.unwrap(), "status"), "302");
     assert!(recorder.events().iter().all(|event| !event.contains("169.254")), "{:?}", recorder.events());
-
-    let (mut encrypted, _) = instance("sends-http", &[(AbilityKind::Http, &address)]).await;
-    let error =
-        encrypted.open(ferrule_host::Session { config: "\"https\"".into(), ..session(&address) }).await.unwrap_err();
-    assert!(error.to_string().contains("no encrypted connections"), "{error}");
 }
 
 #[tokio::test]

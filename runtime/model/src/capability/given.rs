@@ -52,17 +52,6 @@ pub fn given(
 }
 
 impl Given {
-    /// This and what comes of other things asked for, granted and denied.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        self.rules.allowed.extend(other.rules.allowed);
-        self.rules.denied.extend(other.rules.denied);
-        self.missing.extend(other.missing);
-        self.denied.extend(other.denied);
-        self.unfilled.extend(other.unfilled);
-        self
-    }
-
     fn add(&mut self, asked: &Ability, granted: &[Ability], denials: &[Ability]) {
         let mut whole = false;
         for part in granted.iter().filter_map(|granted| granted_part(granted, asked)) {
@@ -100,8 +89,7 @@ fn granted_part(granted: &Ability, asked: &Ability) -> Option<Ability> {
 
 /// What a capability asks for, once its templates are filled in: one ability for each value where a parameter is a list.
 ///
-/// A target that is nothing but a parameter is one literal host and port: never a wildcard, never a range. For a secret it is the one
-/// that the parameter refers to, so the parameters have to be as documents write them.
+/// A target that is nothing but a parameter is one literal host and port: never a wildcard, never a range.
 pub fn fill(
     capability: &Capability,
     static_params: &Value,
@@ -121,11 +109,7 @@ fn fill_target(
     }
     let mut abilities = Vec::new();
     let only_parameter = template::is_only_parameter(target)?;
-    let all = match kind {
-        AbilityKind::Secret if only_parameter => template::secrets(target, static_params, stream_params)?,
-        _ => template::fill(target, static_params, stream_params)?,
-    };
-    for filled in all {
+    for filled in template::fill(target, static_params, stream_params)? {
         let ability = Ability::parse(kind, &filled)?;
         if let Target::Host { host, ports } = &ability.target
             && only_parameter
