@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt;
-use tonic::transport::{Channel, Endpoint};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use ferrule_model::{Code, Diagnostic};
 
 use crate::address::Address;
 use crate::error::{Error, LARGEST_STATUS};
@@ -30,22 +35,72 @@ const CHUNK: usize = 256 * 1024;
 /// A connection to a server; cheap to clone. All calls are those of [`Platform`].
 #[derive(Debug, Clone)]
 pub struct Client {
-    inner: FerruleClient<Channel>,
+    inner: FerruleClient<InterceptedService<Channel, Token>>,
     address: Address,
+}
+
+/// What a caller proves itself with, and whom it trusts. Texts of keys and certificates are PEM.
+#[derive(Clone, Default)]
+pub struct Credentials {
+    /// A token. It is sent over TLS only.
+    pub token: Option<String>,
+    /// The authorities to trust, in place of the system's.
+    pub roots: Option<Vec<u8>>,
+    /// The client certificate with its chain, and its private key.
+    pub certificate: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for Credentials {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+/// Sends a token with every call.
+#[derive(Clone, Debug)]
+struct Token(Option<MetadataValue<Ascii>>);
+
+impl Interceptor for Token {
+    fn call(&mut self, mut request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        Ok(request)
+    }
 }
 
 impl Client {
     /// Connects; [`Error::NoServer`] if nobody answers there.
     pub async fn connect(address: Address) -> Result<Self, Error> {
+        Self::connect_as(address, Credentials::default()).await
+    }
+
+    /// The same as somebody. Without TLS, credentials would be readable by everybody on the way, and are refused.
+    pub async fn connect_as(address: Address, credentials: Credentials) -> Result<Self, Error> {
         let no_server = |reason: String| Error::NoServer { address: address.clone(), reason };
-        let channel = Endpoint::from_shared(address.to_string())
+        let mut endpoint = Endpoint::from_shared(address.to_string())
             .map_err(|error| no_server(reason_of(&error)))?
             .connect_timeout(CONNECT_TIMEOUT)
-            .http2_max_header_list_size(LARGEST_STATUS)
-            .connect()
-            .await
-            .map_err(|error| no_server(reason_of(&error)))?;
-        let inner = FerruleClient::new(channel)
+            .http2_max_header_list_size(LARGEST_STATUS);
+        let mut token = None;
+        match &address {
+            Address::Unix(_) => {}
+            Address::Tcp(_) if credentials.token.is_some() || credentials.certificate.is_some() => {
+                let text =
+                    format!("a token or certificate is not sent to {address}: everybody on the way could read it");
+                let help = "use https://, and a server with --tls-cert and --tls-key";
+                return Err(Error::refused(Diagnostic::new(Code::AccessDenied, text).help(help)));
+            }
+            Address::Tcp(_) => {}
+            Address::Tls(_) => {
+                let tls = tls(&credentials);
+                endpoint = endpoint.tls_config(tls).map_err(|error| no_server(reason_of(&error)))?;
+                token = credentials.token.map(bearer).transpose()?;
+            }
+        }
+        let channel = endpoint.connect().await.map_err(|error| no_server(reason_of(&error)))?;
+        let inner = FerruleClient::with_interceptor(channel, Token(token))
             .max_decoding_message_size(LARGEST_MESSAGE)
             .max_encoding_message_size(LARGEST_MESSAGE);
         Ok(Self { inner, address })
@@ -56,7 +111,7 @@ impl Client {
         &self.address
     }
 
-    fn inner(&self) -> FerruleClient<Channel> {
+    fn inner(&self) -> FerruleClient<InterceptedService<Channel, Token>> {
         self.inner.clone()
     }
 
@@ -75,6 +130,28 @@ impl Client {
             Err(status) => Err(Error::from_status(&status, &address)),
         }))
     }
+}
+
+fn tls(credentials: &Credentials) -> ClientTlsConfig {
+    let tls = match &credentials.roots {
+        Some(roots) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots)),
+        None => ClientTlsConfig::new().with_native_roots(),
+    };
+    match &credentials.certificate {
+        Some((chain, key)) => tls.identity(Identity::from_pem(chain, key)),
+        None => tls,
+    }
+}
+
+fn bearer(token: String) -> Result<MetadataValue<Ascii>, Error> {
+    let mut value = MetadataValue::try_from(format!("Bearer {token}")).map_err(|_| {
+        let text = "the token has characters that cannot be sent, such as a line break";
+        Error::refused(
+            Diagnostic::new(Code::AccessDenied, text).help("a token is one line of letters, digits and signs"),
+        )
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// The innermost reason: transport errors say only "transport error" themselves.
@@ -201,9 +278,8 @@ impl Platform for Client {
         Ok(self.inner().audit(request).await.map_err(|s| self.failed(s))?.into_inner().into())
     }
 
-    async fn backup(&self, secret_key: bool) -> Result<Reports<Vec<u8>>, Error> {
-        let request = proto::BackupRequest { secret_key };
-        let stream = self.inner().backup(request).await.map_err(|s| self.failed(s))?.into_inner();
+    async fn backup(&self) -> Result<Reports<Vec<u8>>, Error> {
+        let stream = self.inner().backup(proto::BackupRequest {}).await.map_err(|s| self.failed(s))?.into_inner();
         Ok(self.incoming(stream, |piece| Ok(piece.content)))
     }
 

@@ -89,7 +89,10 @@ impl Error {
             }
             tonic::Code::InvalidArgument | tonic::Code::OutOfRange => Error::Protocol(message),
             // A transport that breaks in the middle of an answer shows as unknown.
-            tonic::Code::Unknown | tonic::Code::Cancelled => Error::Gone(message),
+            tonic::Code::Unknown | tonic::Code::Cancelled => Error::Gone(match address {
+                Address::Tcp(_) => format!("{message} ({address}; a server with TLS is reached by https://)"),
+                _ => message,
+            }),
             _ => Error::Internal(message),
         }
     }
@@ -133,9 +136,12 @@ fn status_code(code: Code) -> tonic::Code {
         | Code::ComponentBroken
         | Code::NotRepeatable
         | Code::NotRunning => Status::FailedPrecondition,
-        Code::NetDenied | Code::FileDenied | Code::LoopbackDenied | Code::ListenDenied | Code::AddressDenied => {
-            Status::PermissionDenied
-        }
+        Code::NetDenied
+        | Code::FileDenied
+        | Code::LoopbackDenied
+        | Code::ListenDenied
+        | Code::AddressDenied
+        | Code::AccessDenied => Status::PermissionDenied,
         Code::ComponentTooLarge
         | Code::DocumentTooLarge
         | Code::TooComplex

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use tokio_stream::Stream;
-use tonic::transport::server::{TcpConnectInfo, UdsConnectInfo};
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::error::Error;
@@ -36,13 +36,26 @@ pub enum Peer {
     Network {
         /// The address, as far as it is known.
         address: String,
+        /// The token that came with the call.
+        token: Option<String>,
+        /// The client certificate (DER), whose authority the server trusts.
+        certificate: Option<Vec<u8>>,
     },
+}
+
+/// What a caller must be allowed to for a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Right {
+    /// To see what is there and how it does.
+    Read,
+    /// To change something, or to have something run.
+    Write,
 }
 
 /// Gives each caller the platform to act on, as who they are.
 pub trait Access: Send + Sync + 'static {
-    /// The platform, acting for `peer`.
-    fn platform(&self, peer: Peer) -> Arc<dyn Platform>;
+    /// The platform, acting for `peer`, if it has the right.
+    fn platform(&self, peer: Peer, right: Right) -> Result<Arc<dyn Platform>, Error>;
 }
 
 /// The service, ready for `tonic::transport::Server::add_service`.
@@ -67,15 +80,23 @@ impl std::fmt::Debug for Service {
 type Outgoing<T> = std::pin::Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
-    fn platform<T>(&self, request: &Request<T>) -> Arc<dyn Platform> {
+    fn platform<T>(&self, request: &Request<T>, right: Right) -> Result<Arc<dyn Platform>, Status> {
         let extensions = request.extensions();
         let peer = if let Some(info) = extensions.get::<UdsConnectInfo>() {
             Peer::Local { user: info.peer_cred.map(|c| c.uid()) }
         } else {
-            let address = extensions.get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-            Peer::Network { address: address.map(|a| a.to_string()).unwrap_or_default() }
+            let encrypted = extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
+            let certificates = encrypted.and_then(TlsConnectInfo::peer_certs);
+            let tcp = extensions.get::<TcpConnectInfo>().or(encrypted.map(TlsConnectInfo::get_ref));
+            let address = tcp.and_then(TcpConnectInfo::remote_addr);
+            let token = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
+            Peer::Network {
+                address: address.map(|a| a.to_string()).unwrap_or_default(),
+                token: token.and_then(|value| value.strip_prefix("Bearer ")).map(str::to_owned),
+                certificate: certificates.and_then(|all| all.first().map(|first| first.to_vec())),
+            }
         };
-        self.access.platform(peer)
+        Ok(self.access.platform(peer, right)?)
     }
 
     async fn steer(
@@ -83,7 +104,7 @@ impl Service {
         request: Request<proto::ControlRequest>,
         action: ControlAction,
     ) -> Result<Response<proto::ControlResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Write)?;
         let control = wire::control_in(request.into_inner(), action)?;
         let objects = platform.control(control).await?;
         Ok(Response::new(proto::ControlResponse { objects: wire::objects_out(&objects) }))
@@ -117,29 +138,29 @@ impl Ferrule for Service {
         &self,
         request: Request<proto::VersionRequest>,
     ) -> Result<Response<proto::VersionResponse>, Status> {
-        Ok(Response::new(self.platform(&request).version().await?.into()))
+        Ok(Response::new(self.platform(&request, Right::Read)?.version().await?.into()))
     }
 
     async fn apply(&self, request: Request<proto::ApplyRequest>) -> Result<Response<proto::ApplyResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Write)?;
         let application = wire::application_in(request.into_inner())?;
         Ok(Response::new(platform.apply(application).await?.into()))
     }
 
     async fn diff(&self, request: Request<proto::DiffRequest>) -> Result<Response<proto::DiffResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Read)?;
         let application = wire::application_in(request.into_inner().apply.unwrap_or_default())?;
         Ok(Response::new(platform.diff(application).await?.into()))
     }
 
     async fn get(&self, request: Request<proto::GetRequest>) -> Result<Response<proto::GetResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Read)?;
         let objects = platform.get(wire::query_in(request.into_inner())?).await?;
         Ok(Response::new(proto::GetResponse { objects: objects.into_iter().map(Into::into).collect() }))
     }
 
     async fn delete(&self, request: Request<proto::DeleteRequest>) -> Result<Response<proto::DeleteResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Write)?;
         let objects = platform.delete(wire::deletion_in(request.into_inner())?).await?;
         Ok(Response::new(proto::DeleteResponse { objects: wire::objects_out(&objects) }))
     }
@@ -148,7 +169,7 @@ impl Ferrule for Service {
         &self,
         request: Request<Streaming<proto::RegisterRequest>>,
     ) -> Result<Response<proto::RegisterResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Write)?;
         let mut parts = request.into_inner();
         let mut options = None;
         let mut content = Vec::new();
@@ -174,7 +195,7 @@ impl Ferrule for Service {
         &self,
         request: Request<Streaming<proto::InspectRequest>>,
     ) -> Result<Response<proto::InspectResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Write)?;
         let mut parts = request.into_inner();
         let mut reference = String::new();
         let mut content = Vec::new();
@@ -191,7 +212,7 @@ impl Ferrule for Service {
     }
 
     async fn status(&self, request: Request<proto::StatusRequest>) -> Result<Response<proto::StatusResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Read)?;
         Ok(Response::new(platform.status(request.into_inner().into()).await?.into()))
     }
 
@@ -199,7 +220,7 @@ impl Ferrule for Service {
         &self,
         request: Request<proto::WatchStatusRequest>,
     ) -> Result<Response<Self::WatchStatusStream>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Read)?;
         let request = request.into_inner();
         let interval = match request.interval_ms {
             0 => 1000,
@@ -211,17 +232,17 @@ impl Ferrule for Service {
     }
 
     async fn tail(&self, request: Request<proto::TailRequest>) -> Result<Response<Self::TailStream>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Read)?;
         Ok(outgoing(platform.tail(request.into_inner().into()).await?))
     }
 
     async fn logs(&self, request: Request<proto::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Read)?;
         Ok(outgoing(platform.logs(request.into_inner().into()).await?))
     }
 
     async fn r#try(&self, request: Request<proto::TryRequest>) -> Result<Response<proto::TryResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Write)?;
         let steps = platform.trial(request.into_inner().into()).await?;
         Ok(Response::new(proto::TryResponse { steps: steps.into_iter().map(Into::into).collect() }))
     }
@@ -230,7 +251,7 @@ impl Ferrule for Service {
         &self,
         request: Request<proto::DeadLettersRequest>,
     ) -> Result<Response<Self::DeadLettersStream>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Read)?;
         Ok(outgoing(platform.dead_letters(request.into_inner().into()).await?))
     }
 
@@ -238,7 +259,7 @@ impl Ferrule for Service {
         &self,
         request: Request<proto::DeadLettersRequest>,
     ) -> Result<Response<Self::ReplayDeadLettersStream>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Write)?;
         Ok(outgoing(platform.replay_dead_letters(request.into_inner().into()).await?))
     }
 
@@ -246,26 +267,25 @@ impl Ferrule for Service {
         &self,
         request: Request<proto::DropDeadLettersRequest>,
     ) -> Result<Response<proto::DropDeadLettersResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Write)?;
         Ok(Response::new(platform.drop_dead_letters(request.into_inner().numbers).await?.into()))
     }
 
     async fn rewind(&self, request: Request<proto::RewindRequest>) -> Result<Response<proto::RewindResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Write)?;
         let streams = platform.rewind(wire::rewind_in(request.into_inner())?).await?;
         Ok(Response::new(proto::RewindResponse { streams: streams.into_iter().map(Into::into).collect() }))
     }
 
     async fn audit(&self, request: Request<proto::AuditRequest>) -> Result<Response<proto::AuditResponse>, Status> {
-        let platform = self.platform(&request);
+        let platform = self.platform(&request, Right::Read)?;
         let request = request.into_inner();
         let query = AuditQuery { stream: Some(request.stream).filter(|name| !name.is_empty()), denied: request.denied };
         Ok(Response::new(platform.audit(query).await?.into()))
     }
 
     async fn backup(&self, request: Request<proto::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
-        let platform = self.platform(&request);
-        Ok(outgoing(platform.backup(request.into_inner().secret_key).await?))
+        Ok(outgoing(self.platform(&request, Right::Write)?.backup().await?))
     }
 
     async fn hold(&self, request: Request<proto::ControlRequest>) -> Result<Response<proto::ControlResponse>, Status> {

@@ -14,7 +14,7 @@ pub mod request;
 mod wire;
 
 pub use address::Address;
-pub use client::Client;
+pub use client::{Client, Credentials};
 pub use error::Error;
 pub use platform::{Platform, Reports};
 

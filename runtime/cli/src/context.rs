@@ -16,6 +16,8 @@ pub(crate) struct Surroundings {
     pub(crate) no_color: bool,
     /// `FERRULE_SERVER`: the server to talk to.
     pub(crate) server: Option<String>,
+    /// `FERRULE_TOKEN_FILE`, `FERRULE_CACERT`, `FERRULE_CERT` and `FERRULE_KEY`: for a server over TLS.
+    pub(crate) proofs: Proofs,
     /// The data folder of a server of this user: `FERRULE_DATA`, or `ferrule` in the place the system names for such data.
     pub(crate) data: Option<PathBuf>,
     /// Where commands without a server keep compiled forms: `ferrule/compiled` in the user's cache folder.
@@ -39,7 +41,14 @@ impl Surroundings {
             .and_then(|exe| exe.canonicalize().ok())
             .and_then(|exe| Some(exe.parent()?.to_owned()));
         let server = env::var("FERRULE_SERVER").ok().filter(|s| !s.is_empty());
-        Self { no_color: set("NO_COLOR").is_some(), server, data, compiled, executable_folder }
+        let file = |name: &str| set(name).map(PathBuf::from);
+        let proofs = Proofs {
+            token_file: file("FERRULE_TOKEN_FILE"),
+            cacert: file("FERRULE_CACERT"),
+            cert: file("FERRULE_CERT"),
+            key: file("FERRULE_KEY"),
+        };
+        Self { no_color: set("NO_COLOR").is_some(), server, proofs, data, compiled, executable_folder }
     }
 
     /// Every variable. A guest is shown those that are granted to it by name, and no others.
@@ -58,12 +67,35 @@ impl Surroundings {
     }
 }
 
+/// The files with which a server over TLS is talked to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proofs {
+    pub(crate) token_file: Option<PathBuf>,
+    pub(crate) cacert: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+}
+
+impl Proofs {
+    /// These, and where there are none, those `below`.
+    pub(crate) fn or(self, below: Self) -> Self {
+        Self {
+            token_file: self.token_file.or(below.token_file),
+            cacert: self.cacert.or(below.cacert),
+            cert: self.cert.or(below.cert),
+            key: self.key.or(below.key),
+        }
+    }
+}
+
 /// What every command is handed.
 #[derive(Clone, Debug)]
 pub(crate) struct Context {
     pub(crate) output: Output,
     /// `--server`, if given.
     pub(crate) server: Option<String>,
+    /// What to prove to a server over TLS, and whom to trust.
+    pub(crate) proofs: Proofs,
     pub(crate) surroundings: Surroundings,
 }
 

@@ -153,7 +153,7 @@ fn exit_of(code: Code) -> Exit {
         Code::Usage => Exit::Usage,
         Code::TimedOut | Code::DrainTimedOut | Code::NotReady => Exit::TimedOut,
         Code::TestFailed => Exit::TestsFailed,
-        Code::NotRepeatable => Exit::Refused,
+        Code::NotRepeatable | Code::AccessDenied => Exit::Refused,
         code => match code.id().as_bytes().get(3) {
             Some(b'1' | b'3') => Exit::Invalid,
             Some(b'2') if code != Code::StoreUnusable => Exit::Invalid,

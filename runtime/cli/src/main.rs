@@ -12,12 +12,13 @@ mod question;
 mod scaffold;
 mod views;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
 use crate::commands::Command;
-use crate::context::{Context, Surroundings};
+use crate::context::{Context, Proofs, Surroundings};
 use crate::output::{ColorChoice, Format, Output};
 
 /// Ferrule is a connector platform: it moves records from sources through functions to sinks, and runs each of them as a
@@ -28,9 +29,21 @@ use crate::output::{ColorChoice, Format, Output};
                         Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 refused, 6 no server,\n\
                         7 not valid, 8 differs, 9 timed out, 101 tests failed.")]
 struct Cli {
-    /// The server: a socket path, or http://host:port [default: FERRULE_SERVER, or the socket in the data folder].
+    /// The server: a socket path, or https://host:port [default: FERRULE_SERVER, or the socket in the data folder].
     #[arg(long, global = true, value_name = "ADDRESS", help_heading = "Everywhere")]
     server: Option<String>,
+    /// A file with the token for a server at https:// [default: FERRULE_TOKEN_FILE].
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    token_file: Option<PathBuf>,
+    /// The authorities of the server's certificate, PEM [default: FERRULE_CACERT, or those of the system].
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    cacert: Option<PathBuf>,
+    /// A client certificate with its chain, PEM [default: FERRULE_CERT].
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    cert: Option<PathBuf>,
+    /// The private key of --cert, PEM [default: FERRULE_KEY].
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Everywhere")]
+    key: Option<PathBuf>,
     /// Form of the data on standard output.
     #[arg(
         long,
@@ -69,7 +82,9 @@ fn main() -> ExitCode {
         }
     };
     let server = cli.server.or_else(|| surroundings.server.clone());
-    let context = Context { output: output.clone(), server, surroundings };
+    let given = Proofs { token_file: cli.token_file, cacert: cli.cacert, cert: cli.cert, key: cli.key };
+    let proofs = given.or(surroundings.proofs.clone());
+    let context = Context { output: output.clone(), server, proofs, surroundings };
     let outcome = runtime.block_on(cli.command.run(&context));
     // Threads that still wait on standard input or a file must not hold the exit back.
     runtime.shutdown_background();
@@ -108,8 +123,6 @@ mod tests {
             "ferrule run f.yaml --until-records 5 --for 60",
             "ferrule update svcdomain edge -f sd.yaml",
             "ferrule apply -f folder --prune --dry-run",
-            "ferrule create secret login --from-file a=b --from-env c=D --from-stdin e --replace",
-            "ferrule backup ferrule.tar --with-secret-key",
             "ferrule apply -f -",
             "ferrule run pipeline.yaml --until-done",
             "ferrule completion bash",

@@ -6,22 +6,20 @@ use std::sync::Arc;
 use ferrule_api::Error;
 use ferrule_api::report::{Action, Applied, AppliedObject, Difference, Differences};
 use ferrule_api::request::{Application, ApplyMode};
-use ferrule_control::secrets::Vault;
 use ferrule_host::Component;
 use ferrule_model::check::check_change;
 use ferrule_model::connector::PipelineSpec;
 use ferrule_model::document::expand;
 use ferrule_model::error::suggestion;
 use ferrule_model::lookup::Resolution;
-use ferrule_model::redact::Redactor;
-use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Uid, secret};
+use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Uid};
 use ferrule_store::Principal;
 use serde_json::Value;
 
 use crate::platform::{Inner, applied, store_problem};
 use crate::read::{Files, Read, read_all};
 use crate::world::{World, is_owned_by};
-use crate::{check, delete, notes, register, secrets};
+use crate::{check, delete, notes, register};
 
 /// An object as it is to be.
 #[derive(Debug, Clone)]
@@ -77,8 +75,8 @@ pub(crate) async fn apply(
 
 pub(crate) async fn diff(inner: &Inner, local: bool, application: Application) -> Result<Differences, Error> {
     let plan = plan(inner, local, &application).await?;
-    let shown = |object: &Object, before: Option<&Object>| {
-        let mut value = secret::shown(object, before).to_native();
+    let shown = |object: &Object| {
+        let mut value = object.to_native();
         if let Some(members) = value.as_object_mut() {
             members.shift_remove("status");
         }
@@ -95,44 +93,23 @@ pub(crate) async fn diff(inner: &Inner, local: bool, application: Application) -
     };
     let mut differences = Vec::new();
     for planned in &plan.objects {
-        let before = planned.before.as_deref();
-        let after = shown(&planned.object, before);
-        differences.push(of(&planned.object, planned.action, before.map(|before| shown(before, None)), Some(after)));
+        let before = planned.before.as_deref().map(shown);
+        differences.push(of(&planned.object, planned.action, before, Some(shown(&planned.object))));
     }
     for object in &plan.deletions {
-        differences.push(of(object, Action::Deleted, Some(shown(object, None)), None));
+        differences.push(of(object, Action::Deleted, Some(shown(object)), None));
     }
     Ok(Differences { differences, warnings: plan.warnings })
 }
 
-/// Reads and checks everything; changes nothing. Nothing of a secret in the documents is in what is wrong with them.
+/// Reads and checks everything; changes nothing.
 async fn plan(inner: &Inner, local: bool, application: &Application) -> Result<Plan, Error> {
-    let mut redactor = Redactor::default();
-    match plan_of(inner, local, application, &mut redactor).await {
-        Ok(mut plan) => {
-            plan.warnings = plan.warnings.into_iter().map(|warning| warning.masked(&redactor)).collect();
-            Ok(plan)
-        }
-        Err(Error::Refused(found)) => {
-            Err(Error::Refused(found.into_iter().map(|diagnostic| diagnostic.masked(&redactor)).collect()))
-        }
-        Err(error) => Err(error),
-    }
-}
-
-async fn plan_of(
-    inner: &Inner,
-    local: bool,
-    application: &Application,
-    redactor: &mut Redactor,
-) -> Result<Plan, Error> {
     let verb = match application.mode {
         ApplyMode::Update => "update",
         ApplyMode::Apply | ApplyMode::Create => "create",
     };
     let (mut reads, mut warnings) =
         read_all(&application.documents, &application.environment, verb).map_err(Error::Refused)?;
-    *redactor = secrets::redactor(reads.iter().map(|read| &read.object));
     let before = inner.world().await?;
     let mut problems = Vec::new();
     let files = Files { documents: &application.documents, local };
@@ -176,7 +153,7 @@ async fn plan_of(
         let object = register::component_object(component, bytes.len() as u64)?;
         reads.push(Read { object, document: String::new(), file: usize::MAX });
     }
-    let (objects, after, unplanned) = planned(&inner.site.vault, &before, reads, application);
+    let (objects, after, unplanned) = planned(&before, reads, application);
     problems.extend(unplanned);
     let deletions = match superfluous(&before, &after, &objects, application) {
         Ok(deletions) => deletions,
@@ -265,12 +242,7 @@ async fn load(inner: &Inner, files: &Files<'_>, read: &mut Read) -> Result<Optio
 }
 
 /// What is to become of each object, and how all objects would be.
-fn planned(
-    vault: &Vault,
-    before: &World,
-    reads: Vec<Read>,
-    application: &Application,
-) -> (Vec<Planned>, World, Vec<Diagnostic>) {
+fn planned(before: &World, reads: Vec<Read>, application: &Application) -> (Vec<Planned>, World, Vec<Diagnostic>) {
     let mut problems = Vec::new();
     let mut objects: Vec<Planned> = Vec::new();
     let mut after = before.clone();
@@ -281,7 +253,7 @@ fn planned(
     while let Some(kind) = rest.peek().map(|read| read.object.kind) {
         let mut of_kind = Vec::new();
         while let Some(read) = rest.next_if(|read| read.object.kind == kind) {
-            match one(vault, &after, read, application) {
+            match one(&after, read, application) {
                 Ok(planned) => of_kind.push(planned),
                 Err(problem) => problems.push(*problem),
             }
@@ -292,7 +264,7 @@ fn planned(
     (objects, after, problems)
 }
 
-fn one(vault: &Vault, world: &World, read: Read, application: &Application) -> Result<Planned, Box<Diagnostic>> {
+fn one(world: &World, read: Read, application: &Application) -> Result<Planned, Box<Diagnostic>> {
     let Read { mut object, document, .. } = read;
     let problem = |code, text: String| Diagnostic::new(code, text).in_document(&document);
     let by_uid = world.existing(&object);
@@ -347,7 +319,6 @@ fn one(vault: &Vault, world: &World, read: Read, application: &Application) -> R
         object.metadata.annotations.insert(notes::SET.to_owned(), set.clone());
     }
     merge(&mut object, before.as_deref());
-    secrets::seal(vault, &mut object, before.as_deref()).map_err(|problem| Box::new(problem.in_document(&document)))?;
     if let Some(found) = before.as_deref().and_then(|before| check_change(before, &object).into_iter().next()) {
         return Err(Box::new(found.in_document(&document)));
     }

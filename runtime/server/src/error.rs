@@ -59,6 +59,26 @@ pub enum StartError {
         /// What to do about it.
         help: &'static str,
     },
+    /// Anybody on the network could control the server.
+    #[error(
+        "anybody who can reach {address} could control this server; guard it with --tls-cert, --tls-key and --access, listen on \
+         127.0.0.1, or, if that is what you want, add --let-anyone-on-the-network-control-this-server"
+    )]
+    OpenToAll {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// A file of the guarded listener is not usable.
+    #[error("{}: {detail}", path.display())]
+    Guard {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        detail: String,
+    },
+    /// Certificate and key make no TLS.
+    #[error("--tls-cert and --tls-key cannot be used: {0}")]
+    Tls(String),
     /// The socket cannot be made.
     #[error("cannot listen on the socket {}: {source}", path.display())]
     Socket {
@@ -91,7 +111,7 @@ impl StartError {
             Self::Store(_) => Code::StoreUnusable,
             Self::Task(_) | Self::Host(_) => Code::Internal,
             Self::Listen { .. } | Self::Socket { .. } => Code::AddressInUse,
-            Self::SocketPath { .. } => Code::Usage,
+            Self::SocketPath { .. } | Self::OpenToAll { .. } | Self::Tls(_) | Self::Guard { .. } => Code::Usage,
         }
     }
 }

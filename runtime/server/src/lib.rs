@@ -12,6 +12,7 @@ mod delete;
 mod error;
 mod folder;
 mod get;
+mod guard;
 mod listen;
 mod metrics;
 mod notes;
@@ -22,7 +23,6 @@ mod register;
 mod registry;
 mod reports;
 mod rewind;
-mod secrets;
 mod server;
 pub mod shutdown;
 mod steer;
@@ -31,6 +31,8 @@ mod world;
 
 pub use backup::{RestoreError, Restored, check_backup, restore};
 pub use error::StartError;
-pub use options::{DEAD_LETTERS, LOG_SEGMENT, METRICS_ADDRESS, Options, STOP_DEADLINE, Transport, socket_in};
+pub use options::{
+    DEAD_LETTERS, Guarded, LOG_SEGMENT, Listen, METRICS_ADDRESS, Options, STOP_DEADLINE, Transport, socket_in,
+};
 pub use registry::Registry;
 pub use server::Server;

@@ -16,10 +16,11 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Server as Grpc;
+use tonic::transport::{Server as Grpc, ServerTlsConfig};
 use tonic_health::server::{HealthReporter, health_reporter};
 
 use crate::error::StartError;
+use crate::guard::{self, Guard};
 use crate::options::Options;
 use crate::platform::Inner;
 
@@ -38,6 +39,8 @@ pub(crate) struct Doors {
 pub(crate) struct Bound {
     unix: Option<UnixListener>,
     tcp: Option<TcpListener>,
+    tls: Option<ServerTlsConfig>,
+    guard: Guard,
     http: Option<TcpListener>,
     metrics_address: Option<SocketAddr>,
 }
@@ -48,6 +51,11 @@ impl Bound {
         [&self.tcp, &self.http].into_iter().flatten().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
+    /// Who may do what over the network; asked for once.
+    pub(crate) fn take_guard(&mut self) -> Guard {
+        std::mem::take(&mut self.guard)
+    }
+
     pub(crate) fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics_address
     }
@@ -55,9 +63,10 @@ impl Bound {
 
 /// Binds all listeners. The store's lock must be held: a socket file that is there was left by a server that is gone.
 pub(crate) async fn bind(options: &Options) -> Result<Bound, StartError> {
+    let (guard, tls) = options.listen.as_ref().map(guard::of).transpose()?.unwrap_or_default();
     let unix = options.socket.as_deref().map(bind_socket).transpose()?;
-    let tcp = match options.listen {
-        Some(address) => Some(bind_tcp(address, "gRPC", "name another address with --listen").await?),
+    let tcp = match &options.listen {
+        Some(listen) => Some(bind_tcp(listen.address, "gRPC", "name another address with --listen").await?),
         None => None,
     };
     let http = match options.metrics {
@@ -68,7 +77,7 @@ pub(crate) async fn bind(options: &Options) -> Result<Bound, StartError> {
         None => None,
     };
     let metrics_address = http.as_ref().and_then(|listener| listener.local_addr().ok());
-    Ok(Bound { unix, tcp, http, metrics_address })
+    Ok(Bound { unix, tcp, tls, guard, http, metrics_address })
 }
 
 fn bind_socket(path: &Path) -> Result<UnixListener, StartError> {
@@ -98,24 +107,34 @@ async fn bind_tcp(address: SocketAddr, purpose: &'static str, help: &'static str
 }
 
 /// Serves until `stop`.
-pub(crate) fn serve(bound: Bound, access: Arc<dyn Access>, inner: Arc<Inner>, stop: &CancellationToken) -> Doors {
+pub(crate) fn serve(
+    bound: Bound,
+    access: Arc<dyn Access>,
+    inner: Arc<Inner>,
+    stop: &CancellationToken,
+) -> Result<Doors, StartError> {
     let (health, health_service) = health_reporter();
     let mut tasks = JoinSet::new();
-    let router = Grpc::builder()
-        .http2_max_header_list_size(1024 * 1024)
-        .add_service(grpc::service(access))
-        .add_service(health_service);
+    let router = |builder: Grpc| {
+        builder
+            .http2_max_header_list_size(1024 * 1024)
+            .add_service(grpc::service(access.clone()))
+            .add_service(health_service.clone())
+    };
     if let Some(listener) = bound.unix {
-        let serving = router
-            .clone()
+        let serving = router(Grpc::builder())
             .serve_with_incoming_shutdown(UnixListenerStream::new(listener), stop.clone().cancelled_owned());
         tasks.spawn(async move { report("the Unix socket", serving.await) });
     }
     let mut grpc_address = None;
     if let Some(listener) = bound.tcp {
         grpc_address = listener.local_addr().ok();
-        let serving =
-            router.serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        let builder = match bound.tls {
+            Some(tls) => Grpc::builder().tls_config(tls).map_err(|error| StartError::Tls(reason_of(&error)))?,
+            None => Grpc::builder(),
+        };
+        let serving = router(builder)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
         tasks.spawn(async move { report("gRPC over TCP", serving.await) });
     }
     if let Some(listener) = bound.http {
@@ -124,7 +143,16 @@ pub(crate) fn serve(bound: Bound, access: Arc<dyn Access>, inner: Arc<Inner>, st
         let serving = axum::serve(listener, routes).with_graceful_shutdown(stop.clone().cancelled_owned());
         tasks.spawn(async move { report("HTTP", serving.await) });
     }
-    Doors { grpc_address, metrics_address: bound.metrics_address, health, tasks }
+    Ok(Doors { grpc_address, metrics_address: bound.metrics_address, health, tasks })
+}
+
+/// The innermost reason: transport errors say only "transport error" themselves.
+fn reason_of(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut error = error;
+    while let Some(source) = error.source() {
+        error = source;
+    }
+    error.to_string()
 }
 
 impl Doors {

@@ -52,6 +52,30 @@ impl std::str::FromStr for Transport {
     }
 }
 
+/// How gRPC is served over TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub address: SocketAddr,
+    /// With TLS, for those who are known; none: everybody who can connect may do everything, so on this machine only.
+    pub guard: Option<Guarded>,
+    /// Even where others can connect: without a guard.
+    pub open: bool,
+}
+
+/// The files of a guarded listener. They are read at the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guarded {
+    /// The server's certificate with its chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// The authorities of client certificates, PEM; none: clients have tokens only.
+    pub client_authorities: Option<PathBuf>,
+    /// Who may do what: lines of a role, `token` or `cert`, and the token or the certificate's SHA-256 fingerprint.
+    pub access: PathBuf,
+}
+
 /// How a server is set up.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -59,8 +83,8 @@ pub struct Options {
     pub data_folder: PathBuf,
     /// The Unix socket that the command line talks to; none: it is reached in this process only.
     pub socket: Option<PathBuf>,
-    /// Also serve gRPC on this TCP address. There is no authentication: bind it to the loopback, or guard it.
-    pub listen: Option<SocketAddr>,
+    /// Also serve gRPC over TCP.
+    pub listen: Option<Listen>,
     /// Where `/metrics` and `/healthz` are served; none: not at all. Port 0: a free one, see [`crate::Server::metrics_address`].
     pub metrics: Option<SocketAddr>,
     /// Components that come with the product: `.wasm` files, or folders of them. They are registered at the start.
@@ -77,8 +101,6 @@ pub struct Options {
     /// How large a file of the embedded log gets before the next one is begun. A file goes when nothing in it is needed any more, and
     /// what little is still needed of an old one is moved: small files free the disk sooner and cost more moving.
     pub log_segment: u64,
-    /// The file with the key that secrets are sealed with; none: `secret.key` in the data folder, which is made at the first start.
-    pub secret_key: Option<PathBuf>,
     /// How the WebAssembly engine is set up.
     pub engine: ferrule_host::EngineOptions,
     /// What no guest may reach, whatever documents grant.
@@ -101,7 +123,6 @@ impl Options {
             dead_letters: DEAD_LETTERS,
             transport: Transport::default(),
             log_segment: LOG_SEGMENT,
-            secret_key: None,
             engine: ferrule_host::EngineOptions::default(),
             deny: Vec::new(),
             learn: false,

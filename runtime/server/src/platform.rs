@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use ferrule_api::grpc::{Access, Peer};
+use ferrule_api::grpc::{Access, Peer, Right};
 use ferrule_api::report::{
     Action, Applied, AppliedObject, AuditReport, ComponentFacts, DeadLetter, Differences, Dropped, LogLine, ReadFrom,
     Registered, ReplayProgress, StatusReport, StoredObject, Tailed, TrialStep, VersionReport,
@@ -20,10 +20,10 @@ use ferrule_model::{Code, Diagnostic, Kind, Object};
 use ferrule_store::{EmbeddedStore, Principal, Selector, Store, StoreError};
 use ferrule_transport::EmbeddedLog;
 use tokio_util::sync::CancellationToken;
-use zeroize::Zeroizing;
 
 use crate::dead_letters::{self, DeadLetterStore};
 use crate::folder::DataFolder;
+use crate::guard::Guard;
 use crate::registry::Registry;
 use crate::world::World;
 use crate::{apply, backup, delete, get, register, reports, rewind, steer};
@@ -44,8 +44,6 @@ pub(crate) struct Inner {
     /// Empty until the start is complete.
     pub(crate) control: OnceLock<Control>,
     pub(crate) dead_letters: Arc<DeadLetterStore>,
-    /// The text of the key to the secrets, for a backup that is to have it.
-    pub(crate) secret_key: Zeroizing<String>,
     pub(crate) folder: DataFolder,
     pub(crate) started: SystemTime,
     pub(crate) metrics_address: Option<std::net::SocketAddr>,
@@ -152,16 +150,21 @@ pub(crate) struct Acting {
 /// Lets callers in, each as who they are.
 pub(crate) struct Callers {
     pub(crate) inner: Arc<Inner>,
+    /// For those who call over the network.
+    pub(crate) guard: Guard,
 }
 
 impl Access for Callers {
-    fn platform(&self, peer: Peer) -> Arc<dyn Platform> {
+    fn platform(&self, peer: Peer, right: Right) -> Result<Arc<dyn Platform>, Error> {
         let (principal, local) = match peer {
             Peer::Local { user: Some(user) } => (format!("user:{user}"), true),
             Peer::Local { user: None } => ("user".to_owned(), true),
-            Peer::Network { address } => (format!("network:{address}"), false),
+            Peer::Network { address, token, certificate } => {
+                self.guard.check(token.as_deref(), certificate.as_deref(), right)?;
+                (format!("network:{address}"), false)
+            }
         };
-        Arc::new(Acting { inner: self.inner.clone(), principal: Principal::new(principal), local })
+        Ok(Arc::new(Acting { inner: self.inner.clone(), principal: Principal::new(principal), local }))
     }
 }
 
@@ -241,13 +244,13 @@ impl Platform for Acting {
         Ok(crate::audit::report(&self.inner.flow.audit(), &query))
     }
 
-    async fn backup(&self, secret_key: bool) -> Result<Reports<Vec<u8>>, Error> {
+    async fn backup(&self) -> Result<Reports<Vec<u8>>, Error> {
         if !self.local {
             let text = "a backup holds everything the server knows, and this connection comes over the network";
             let help = "make it on the server's machine, over its socket";
             return Err(Error::refused(Diagnostic::new(Code::Unsupported, text).help(help)));
         }
-        Ok(backup::backup(self.inner.clone(), secret_key))
+        Ok(backup::backup(self.inner.clone()))
     }
 
     async fn control(&self, control: Steering) -> Result<Vec<AppliedObject>, Error> {

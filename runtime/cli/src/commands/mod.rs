@@ -22,7 +22,6 @@ mod register;
 mod restore;
 mod resume;
 mod run;
-mod secret;
 mod serve;
 mod status;
 mod tail;

@@ -15,7 +15,7 @@ use ferrule_model::capability::{Allowance, TargetError};
 use ferrule_model::quantity::Size;
 use ferrule_server::shutdown::Signals;
 use ferrule_server::telemetry::{self, LogOptions};
-use ferrule_server::{DEAD_LETTERS, LOG_SEGMENT, METRICS_ADDRESS, Options, STOP_DEADLINE, Server};
+use ferrule_server::{DEAD_LETTERS, Guarded, LOG_SEGMENT, Listen, METRICS_ADDRESS, Options, STOP_DEADLINE, Server};
 
 use crate::context::{Context, Surroundings};
 use crate::exit::{Exit, Failure, Outcome};
@@ -39,9 +39,24 @@ struct Settings {
     /// The Unix socket for the command line [default: ferrule.sock in the data folder].
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
-    /// Also serve gRPC on this TCP address. There is no authentication: use the loopback, or guard it.
+    /// Also serve gRPC on this TCP address: with TLS and --access, or, for this machine alone, without.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
+    /// The server's certificate with its chain, PEM, for --listen.
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of --tls-cert, PEM.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// The authorities of client certificates, PEM. Without it clients have tokens.
+    #[arg(long, value_name = "FILE")]
+    tls_client_ca: Option<PathBuf>,
+    /// Who may do what over --listen: lines such as `write token TOKEN`, `read token TOKEN` or `read cert FINGERPRINT`.
+    #[arg(long, value_name = "FILE")]
+    access: Option<PathBuf>,
+    /// Serve --listen without TLS and without asking who calls, although others than this machine can reach it.
+    #[arg(long)]
+    let_anyone_on_the_network_control_this_server: bool,
     /// Where /metrics and /healthz are served [default: 127.0.0.1:9464].
     #[arg(long, value_name = "ADDRESS", conflicts_with = "no_metrics")]
     metrics: Option<SocketAddr>,
@@ -68,10 +83,6 @@ struct Settings {
     /// less [default: 64MiB].
     #[arg(long, value_name = "SIZE")]
     log_segment: Option<Size>,
-    /// The file with the key that secrets are sealed with: 64 hexadecimal digits, readable by its owner alone [default: secret.key
-    /// in the data folder, made at the first start].
-    #[arg(long, value_name = "FILE")]
-    secret_key: Option<PathBuf>,
     /// How many WebAssembly guests may live at once: each open stream is one, and each lane of a function [default: 4000].
     #[arg(long, value_name = "COUNT")]
     instances: Option<NonZeroU32>,
@@ -116,6 +127,12 @@ impl Settings {
             data: self.data.or(below.data),
             socket: self.socket.or(below.socket),
             listen: self.listen.or(below.listen),
+            tls_cert: self.tls_cert.or(below.tls_cert),
+            tls_key: self.tls_key.or(below.tls_key),
+            tls_client_ca: self.tls_client_ca.or(below.tls_client_ca),
+            access: self.access.or(below.access),
+            let_anyone_on_the_network_control_this_server: self.let_anyone_on_the_network_control_this_server
+                || below.let_anyone_on_the_network_control_this_server,
             metrics: if metrics { self.metrics } else { below.metrics },
             no_metrics: if metrics { self.no_metrics } else { below.no_metrics },
             components: if self.components.is_empty() { below.components } else { self.components },
@@ -125,10 +142,35 @@ impl Settings {
             stop_deadline: self.stop_deadline.or(below.stop_deadline),
             dead_letters: self.dead_letters.or(below.dead_letters),
             log_segment: self.log_segment.or(below.log_segment),
-            secret_key: self.secret_key.or(below.secret_key),
             instances: self.instances.or(below.instances),
             log: self.log.or(below.log),
             log_json: self.log_json || below.log_json,
+        }
+    }
+}
+
+impl Settings {
+    /// How to serve over TCP; what belongs together must be given together.
+    fn doors(&self) -> Result<Option<Listen>, Failure> {
+        let (certificate, key, access) = (self.tls_cert.clone(), self.tls_key.clone(), self.access.clone());
+        let open = self.let_anyone_on_the_network_control_this_server;
+        let anything = certificate.is_some() || key.is_some() || access.is_some() || self.tls_client_ca.is_some();
+        let guard = match (certificate, key, access) {
+            (Some(certificate), Some(key), Some(access)) => {
+                Some(Guarded { certificate, key, client_authorities: self.tls_client_ca.clone(), access })
+            }
+            _ if anything => {
+                return Err(Failure::usage("--tls-cert, --tls-key and --access belong together, and one is missing")
+                    .with_help("--access FILE says who may come in: lines such as `write token TOKEN`"));
+            }
+            _ => None,
+        };
+        match self.listen {
+            Some(address) => Ok(Some(Listen { address, guard, open })),
+            None if anything || open => {
+                Err(Failure::usage("there is no --listen ADDRESS, for which the other options are"))
+            }
+            None => Ok(None),
         }
     }
 }
@@ -142,6 +184,7 @@ impl Serve {
             None => self.settings,
         };
         let data_folder = context.data_folder(settings.data.as_deref())?;
+        let listen = settings.doors()?;
         let transport = settings.transport.map(|place| place.0.parse()).transpose().map_err(Failure::usage)?;
         let filter = if context.output.quiet { Some("warn".to_owned()) } else { None };
         start_log(settings.log.or(filter), settings.log_json, context)?;
@@ -149,11 +192,10 @@ impl Serve {
         if let Some(socket) = settings.socket {
             options.socket = Some(socket);
         }
-        options.listen = settings.listen;
+        options.listen = listen;
         options.metrics = (!settings.no_metrics).then_some(settings.metrics.unwrap_or(METRICS_ADDRESS));
         options.shipped = context.surroundings.shipped_guests();
         options.shipped.extend(settings.components);
-        options.secret_key = settings.secret_key;
         options.deny = settings.deny;
         options.engine.around.environment = Surroundings::environment();
         options.transport = transport.unwrap_or_default();

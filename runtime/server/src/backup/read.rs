@@ -56,8 +56,6 @@ pub struct Restored {
     pub made_ms: i64,
     /// Where records were on their way. Only those of `embedded` are in the backup.
     pub transport: String,
-    /// Whether the key to the secrets is in it.
-    pub secret_key: bool,
     /// Its files.
     pub files: u64,
     /// Their bytes.
@@ -171,7 +169,6 @@ fn last(head: &Head, content: &[u8], found: &Sums) -> Result<(Restored, u32), Re
         release: head.release.clone(),
         made_ms: head.made_ms,
         transport: head.transport.clone(),
-        secret_key: head.secret_key,
         files: sums.len() as u64,
         bytes: sums.values().map(|sum| sum.bytes).sum(),
     };
@@ -183,7 +180,7 @@ fn place(name: &str, kind: tar::EntryType) -> Result<PathBuf, RestoreError> {
     let parts: Vec<&str> = name.split('/').collect();
     let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
     let known = match parts.as_slice() {
-        ["store.redb" | "secret.key"] => true,
+        ["store.redb"] => true,
         ["log" | "dead-letters" | "components", file] => plain(file),
         _ => false,
     };
@@ -265,7 +262,7 @@ mod tests {
 
     fn head() -> Head {
         let (release, transport) = ("0.1.0".to_owned(), "embedded".to_owned());
-        Head { backup: FORMAT, folder: folder::FORMAT, release, made_ms: 7, transport, secret_key: false }
+        Head { backup: FORMAT, folder: folder::FORMAT, release, made_ms: 7, transport }
     }
 
     #[test]

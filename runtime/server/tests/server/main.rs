@@ -6,5 +6,4 @@ mod house;
 mod letters;
 mod objects;
 mod running;
-mod secrets;
 mod start;

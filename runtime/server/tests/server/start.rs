@@ -1,7 +1,7 @@
 //! What a server needs to start, and what it says if it does not have it.
 
 use ferrule_api::Platform;
-use ferrule_server::{Options, Server, StartError};
+use ferrule_server::{Listen, Options, Server, StartError};
 
 use crate::house::House;
 
@@ -62,7 +62,7 @@ async fn a_client_without_a_server_says_so() {
 async fn its_health_is_told_as_grpc_has_it() {
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
     let folder = tempfile::tempdir().unwrap();
-    let listen = Some("127.0.0.1:0".parse().unwrap());
+    let listen = Some(Listen { address: "127.0.0.1:0".parse().unwrap(), guard: None, open: false });
     let server = Server::start(Options { metrics: None, listen, ..Options::new(folder.path()) }).await.unwrap();
     let address = format!("http://{}", server.grpc_address().unwrap());
     let channel = tonic::transport::Endpoint::from_shared(address).unwrap().connect().await.unwrap();

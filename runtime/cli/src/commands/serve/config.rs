@@ -15,10 +15,15 @@ use crate::exit::{Exit, Failure};
 /// A file that is longer is none of ours.
 const LONGEST: u64 = 1 << 20;
 
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 19] = [
     "data",
     "socket",
     "listen",
+    "tls-cert",
+    "tls-key",
+    "tls-client-ca",
+    "access",
+    "let-anyone-on-the-network-control-this-server",
     "metrics",
     "no-metrics",
     "components",
@@ -27,7 +32,6 @@ const NAMES: [&str; 15] = [
     "stop-deadline",
     "dead-letters",
     "log-segment",
-    "secret-key",
     "instances",
     "log",
     "log-json",
@@ -79,6 +83,11 @@ fn parse(text: &str, folder: &Path) -> Result<Settings, String> {
         data: take("data").path(folder)?,
         socket: take("socket").path(folder)?,
         listen: take("listen").parsed("an address such as 127.0.0.1:7000")?,
+        tls_cert: take("tls-cert").path(folder)?,
+        tls_key: take("tls-key").path(folder)?,
+        tls_client_ca: take("tls-client-ca").path(folder)?,
+        access: take("access").path(folder)?,
+        let_anyone_on_the_network_control_this_server: take("let-anyone-on-the-network-control-this-server").flag()?,
         metrics: take("metrics").parsed("an address such as 127.0.0.1:9464")?,
         no_metrics: take("no-metrics").flag()?,
         components: take("components").paths(folder)?,
@@ -87,7 +96,6 @@ fn parse(text: &str, folder: &Path) -> Result<Settings, String> {
         stop_deadline: take("stop-deadline").parsed("a number of seconds")?,
         dead_letters: take("dead-letters").parsed("a size such as 512MiB")?,
         log_segment: take("log-segment").parsed("a size such as 64MiB")?,
-        secret_key: take("secret-key").path(folder)?,
         instances: take("instances").parsed("a number from 1 on")?,
         log: take("log").text()?,
         log_json: take("log-json").flag()?,
@@ -187,11 +195,11 @@ mod tests {
         let flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
         assert_eq!(flags, NAMES);
         let text = "data: here\nlisten: 127.0.0.1:7\nmetrics: '[::1]:8'\ncomponents: [a, /b]\ndeny: [{tcp: '*:25'}, 'udp=*:53']\ntransport: nats://u:secret@h\n\
-                    stop-deadline: 3\ndead-letters: 2MiB\nlog-segment: 3MiB\nsecret-key: k\ninstances: 9\nlog: debug\nlog-json: true\nsocket:\n";
+                    stop-deadline: 3\ndead-letters: 2MiB\nlog-segment: 3MiB\ninstances: 9\nlog: debug\nlog-json: true\nsocket:\naccess: may\n";
         let read = parse(text, Path::new("/etc/f")).unwrap();
         assert_eq!((read.data, read.socket), (Some("/etc/f/here".into()), None));
-        assert_eq!(read.secret_key, Some("/etc/f/k".into()));
         assert_eq!((read.listen, read.metrics), ("127.0.0.1:7".parse().ok(), "[::1]:8".parse().ok()));
+        assert_eq!(read.access, Some("/etc/f/may".into()));
         assert_eq!(read.components, [PathBuf::from("/etc/f/a"), PathBuf::from("/b")]);
         assert_eq!(read.deny.iter().map(ToString::to_string).collect::<Vec<_>>(), ["tcp: *:25", "udp: *:53"]);
         assert_eq!((read.log_segment.map(|size| size.0), read.instances.map(u32::from)), (Some(3 << 20), Some(9)));
