@@ -21,6 +21,9 @@ const MOST_PENDING_BYTES: usize = 20 * 1024 * 1024;
 /// And not before that long.
 const PENDING_AGAIN: Duration = Duration::from_secs(1);
 
+/// The user property with the record's id, the same whenever the record is delivered again; `http` has a header of this name.
+const ID_PROPERTY: &str = "ferrule-record-id";
+
 /// Publishes records.
 #[derive(Debug)]
 pub struct MqttSink {
@@ -161,9 +164,11 @@ impl Traffic for Flow {
     }
 }
 
-/// Headers as properties of version 5: the counterpart of what the source makes of them. What is no text is left out.
+/// The record's id and its headers as properties of version 5: the counterpart of what the source makes of them. What is no text is
+/// left out, and so is the id that the record had where it came from.
 fn properties(record: RecordRef<'_>) -> Vec<u8> {
-    let properties = record.headers().iter().filter_map(|(name, value)| {
+    let id = record.id().and_then(|id| UserProperty::new(ID_PROPERTY, std::str::from_utf8(id).ok()?).ok());
+    let headers = record.headers().iter().filter_map(|(name, value)| {
         if name == "mqtt.correlation-data" {
             return CorrelationData::new(value.to_vec()).ok().map(Property::CorrelationData);
         }
@@ -171,11 +176,11 @@ fn properties(record: RecordRef<'_>) -> Vec<u8> {
         match name {
             "mqtt.content-type" => ContentType::new(text).ok().map(Property::ContentType),
             "mqtt.response-topic" => ResponseTopic::new(text).ok().map(Property::ResponseTopic),
-            _ if name.starts_with("mqtt.") => None,
+            _ if name.starts_with("mqtt.") || name == ID_PROPERTY => None,
             _ => UserProperty::new(name, text).ok().map(Property::UserProperty),
         }
     });
-    packet::property_bytes(&once_each(properties))
+    packet::property_bytes(&once_each(id.map(Property::UserProperty).into_iter().chain(headers)))
 }
 
 /// All but user properties may occur once only.
@@ -202,6 +207,7 @@ mod tests {
             .with_header("mqtt.content-type", b"text/plain")
             .with_header("mqtt.content-type", b"twice")
             .with_header("unit", b"celsius")
+            .with_header("ferrule-record-id", b"of the hop before")
             .with_header("binary", &[0xff])]);
         let bytes = properties(records.get(0).unwrap());
         let mut with_length = vec![bytes.len() as u8];

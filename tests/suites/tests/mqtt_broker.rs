@@ -4,8 +4,12 @@
 
 use ferrule_suites::mqtt::{Publisher, Subscriber};
 use ferrule_suites::{Ferrule, Mosquitto, until};
-use std::collections::BTreeSet;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::Packet;
+use rumqttc::v5::{Client, Event, MqttOptions};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::mpsc;
 
 /// A pipeline from broker to broker; `source` and `sink` are further parameters.
 fn bridge(name: &str, broker: SocketAddr, source: &str, sink: &str) -> String {
@@ -158,4 +162,81 @@ fn an_encrypted_connection_is_refused_with_a_clear_word() {
     });
     assert!(!stream["status"].to_string().contains("panic"), "{stream}");
     assert_eq!(broker.logged(&["sealed-source"]), 0, "something was sent without encryption");
+}
+
+#[test]
+fn a_message_of_version_5_has_the_id_of_its_record_whenever_it_comes() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let address = broker.address();
+    let mut options = MqttOptions::new("far-end", address.ip().to_string(), address.port());
+    options.set_clean_start(true);
+    let (client, mut connection) = Client::new(options, 1_000);
+    client.subscribe("out/#", QoS::AtLeastOnce).unwrap();
+    let (arrived, arrivals) = mpsc::channel();
+    let (ready, subscribed) = mpsc::channel();
+    std::thread::spawn(move || {
+        for event in connection.iter() {
+            match event {
+                Ok(Event::Incoming(Packet::SubAck(_))) => ready.send(()).unwrap(),
+                Ok(Event::Incoming(Packet::Publish(message))) => {
+                    let properties = message.properties.unwrap_or_default().user_properties;
+                    if arrived.send((message.topic, message.payload, properties)).is_err() {
+                        return;
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => return,
+            }
+        }
+    });
+    subscribed.recv().unwrap();
+    let ferrule = Ferrule::start();
+    let pipeline = |version: &str| {
+        let name = version.replace('.', "");
+        format!(
+            "---
+apiVersion: connector.ferrule.dev/v1
+kind: Pipeline
+metadata: {{name: v{name}}}
+spec:
+  source: {{class: generator, parameters: {{rate: 0, count: 20, size: 32}}}}
+  sink: {{class: mqtt, parameters: {{broker: 'mqtt://{address}', version: '{version}', topic: out/{name}}}}}
+"
+        )
+    };
+    let grant = format!(
+        "---
+apiVersion: connector.ferrule.dev/v1
+kind: Grant
+metadata: {{name: broker}}
+spec: {{class: mqtt, allow: [{{tcp: '{address}'}}]}}
+"
+    );
+    ferrule.apply(&[pipeline("5.0"), pipeline("3.1.1"), grant].concat()).ok();
+    // By the topic's last level and the content: the ids that it came with.
+    let mut seen: BTreeMap<(String, Vec<u8>), Vec<Option<String>>> = BTreeMap::new();
+    let mut take = |count: usize| {
+        for _ in 0..count {
+            let (topic, payload, properties) = arrivals.recv_timeout(ferrule_suites::wait::PATIENCE).unwrap();
+            let topic = String::from_utf8(topic.to_vec()).unwrap();
+            assert!(properties.len() <= 1, "{properties:?}");
+            let id = properties.into_iter().next().map(|(name, id)| {
+                assert_eq!(name, "ferrule-record-id");
+                id
+            });
+            seen.entry((topic, payload.to_vec())).or_default().push(id);
+        }
+    };
+    take(40);
+    ferrule.run(&["pipeline", "rewind", "v50", "--to", "beginning"]).ok();
+    take(20);
+    let (new, old): (Vec<_>, Vec<_>) = seen.into_iter().partition(|((topic, _), _)| topic == "out/50");
+    assert_eq!((new.len(), old.len()), (20, 20));
+    let mut ids = BTreeSet::new();
+    for (message, with) in new {
+        let [Some(first), Some(again)] = &with[..] else { panic!("{message:?} came with {with:?}") };
+        assert_eq!(first, again, "another id for {message:?}");
+        assert!(first.len() == 32 && ids.insert(first.clone()), "{first} is no id of its own");
+    }
+    assert!(old.iter().all(|(_, with)| with[..] == [None]), "MQTT 3.1.1 has no place for an id: {old:?}");
 }
