@@ -81,7 +81,7 @@ pub(crate) async fn run(options: &Options, folder: &Path) -> Result<Report> {
     killer.running().await?;
 
     let mut in_flight = 0;
-    while killer.tally.total() < options.kills {
+    while killer.tally.wants(options.kills, &phases) {
         if swaps && killer.tally.total() % 2 == 1 {
             killer.start().await?;
             killer.flowing().await?;

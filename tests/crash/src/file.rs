@@ -84,7 +84,7 @@ pub(crate) async fn run(options: &Options, folder: &Path, once: bool) -> Result<
     killer.flowing().await?;
     killer.running().await?;
     let mut schedule = Schedule::new(&phases, options.seed);
-    while killer.tally.total() < options.kills {
+    while killer.tally.wants(options.kills, &phases) {
         let kill = schedule.next().context("no phase to kill in")?;
         let phase = killer.life(kill).await?;
         schedule.fell(kill.phase, phase);

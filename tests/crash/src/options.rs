@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "cargo xtask crash", bin_name = "cargo xtask crash", args_override_self = true)]
 pub(crate) struct Options {
-    /// How many kills.
+    /// How many kills; at most as many again while a phase has none.
     #[arg(long, default_value_t = 50)]
     pub(crate) kills: u64,
     /// Decides the records, the order of the phases and the moment of each kill.
@@ -28,7 +28,7 @@ pub(crate) struct Options {
     /// Different keys.
     #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..))]
     keys_wanted: u8,
-    /// Seconds after which the run fails, whatever it waits for [default: 120 and 10 for each kill].
+    /// Seconds after which the run fails, whatever it waits for [default: 120 and 20 for each kill].
     #[arg(long)]
     limit: Option<u64>,
     /// Also one line of JSON on standard output.
@@ -98,7 +98,7 @@ impl Options {
 
     /// When the run is given up.
     pub(crate) fn limit(&self) -> Duration {
-        Duration::from_secs(self.limit.unwrap_or(120 + 10 * self.kills))
+        Duration::from_secs(self.limit.unwrap_or(120 + 20 * self.kills))
     }
 
     /// Where the shipped guests are: beside the folder of the binary, as `ferrule serve` finds them.

@@ -167,6 +167,12 @@ impl Tally {
         PHASES.iter().filter_map(|phase| Some((phase.name, *self.0.get(phase.name)?)))
     }
 
+    /// Whether there is to be another kill: so many, and at most as many again while a requested phase has none.
+    pub(crate) fn wants(&self, kills: u64, requested: &[&'static Phase]) -> bool {
+        let most = if self.missing(requested).is_empty() { kills } else { 2 * kills };
+        self.total() < most
+    }
+
     /// The requested phases without a kill.
     pub(crate) fn missing(&self, requested: &[&'static Phase]) -> Vec<&'static str> {
         requested.iter().map(|phase| phase.name).filter(|name| !self.0.contains_key(name)).collect()
@@ -203,6 +209,9 @@ mod tests {
         let requested = [named("running").unwrap(), named("drain").unwrap()];
         assert_eq!(tally.missing(&requested), ["drain"]);
         assert_eq!(tally.total(), 2);
+        assert!(tally.wants(2, &requested) && !tally.wants(1, &requested));
+        tally.add("drain");
+        assert!(tally.wants(4, &requested) && !tally.wants(3, &requested));
         assert!(named("lunch").unwrap_err().to_string().contains("start, opening, running"));
     }
 }

@@ -1,5 +1,5 @@
-//! Components are replaced while records flow: the users of a name move to another version, newer or older, and a function that fails
-//! gives its place back.
+//! Components are replaced while records flow: the users of a name move to another version, newer or older, and a sink or function that
+//! fails gives its place back.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -133,6 +133,39 @@ spec: {source: {class: generator, parameters: {rate: 1}}, sink: {class: blackhol
         next = next.max(sequence + 1);
     }
     assert!(next > 200);
+}
+
+#[test]
+fn a_sink_that_fails_gives_its_place_back() {
+    let ferrule = Ferrule::start();
+    ferrule
+        .apply(
+            "apiVersion: connector.ferrule.dev/v1
+kind: Pipeline
+metadata: {name: steady}
+spec: {source: {class: generator, parameters: {rate: 200, size: 16}}, sink: {class: blackhole}}
+",
+        )
+        .ok();
+    goes_on(&ferrule);
+    let good = ferrule.get("stream", "steady-sink").unwrap()["status"]["details"]["component"]["digest"].clone();
+    // It opens, and takes memory without end when it is given records.
+    register(&ferrule, &root().join("target/test-guests/hoards-memory.wasm"), &["--name", "blackhole", "--replace"]);
+    let message = ferrule.reason("stream", "steady-sink", "FailedFirstBatches");
+    for words in ["failed its first 3 batches", good.as_str().unwrap(), "goes on", "limit of memory"] {
+        assert!(message.contains(words), "no {words:?} in {message}");
+    }
+    goes_on(&ferrule);
+    assert_eq!((status(&ferrule, "deadLettered"), status(&ferrule, "dropped")), (0, 0));
+    let stream = ferrule.ready("stream", "steady-sink");
+    assert_eq!(stream["status"]["details"]["rolledBack"]["running"], good);
+    // Going back on purpose ends it.
+    register(&ferrule, &shipped("blackhole"), &["--replace"]);
+    ferrule.wait("stream", "steady-sink", "as its documents say", |stream| {
+        stream["status"]["details"]["rolledBack"].is_null()
+            && stream["status"]["details"]["component"]["digest"] == good
+    });
+    goes_on(&ferrule);
 }
 
 #[test]

@@ -75,6 +75,44 @@ async fn a_version_stands_for_one_content() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn replacing_moves_the_users_of_a_name_to_an_older_version_too() {
+    let house = House::new().await;
+    let older = registration("generator");
+    let mut content = guest("generator");
+    let own = |at: &usize| content[*at..].starts_with(b"0.1.0") && content[at - 1] != b'@';
+    for at in (1..content.len()).filter(own).collect::<Vec<_>>() {
+        content[at..at + 5].copy_from_slice(b"0.2.0");
+    }
+    let newer = Registration { content, ..registration("generator") };
+    house.client.register(older.clone()).await.unwrap();
+    house
+        .apply(
+            "apiVersion: connector.ferrule.dev/v1\nkind: Instance\nmetadata: {name: hall}\nspec: {class: generator}\n",
+        )
+        .await
+        .unwrap();
+    let version = async || {
+        let instance = house.one(Kind::Instance, "hall").await.unwrap().object;
+        instance.status.details["component"]["version"].as_str().unwrap().to_owned()
+    };
+    house.client.register(newer.clone()).await.unwrap();
+    assert_eq!(version().await, "0.1.0", "a newer version moves nobody");
+    for (registration, expected) in [(&newer, "0.2.0"), (&older, "0.1.0"), (&older, "0.1.0"), (&newer, "0.2.0")] {
+        let registration = Registration { replace: true, ..registration.clone() };
+        let before = version().await;
+        let tried = house.client.register(Registration { dry_run: true, ..registration.clone() }).await.unwrap();
+        let registered = house.client.register(registration).await.unwrap();
+        assert_eq!(actions(&registered.objects), actions(&tried.objects));
+        let changes = registered.objects.iter().any(|object| object.action == Action::Configured);
+        assert_eq!(changes, before != expected, "{:?}", registered.objects);
+        assert_eq!(version().await, expected);
+    }
+    let house = house.again().await;
+    let instance = house.one(Kind::Instance, "hall").await.unwrap().object;
+    assert_eq!(instance.status.details["component"]["version"], "0.2.0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_component_can_serve_a_class_that_is_there() {
     let house = House::new().await;
     let class = |kind: &str| {
