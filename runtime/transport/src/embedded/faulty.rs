@@ -38,6 +38,7 @@ pub(super) struct Faults {
     pub(super) no_room: u64,
     pub(super) sync_error: u64,
     pub(super) folder_error: u64,
+    pub(super) read_error: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -274,7 +275,9 @@ impl DiskFile for FaultyFile {
     }
 
     fn read_at(&self, position: u64, bytes: &mut [u8]) -> io::Result<usize> {
-        let disks = self.0.lock();
+        let mut disks = self.0.lock();
+        let fault = disks.faults.read_error;
+        disks.fail(fault, "reading failed")?;
         let rest = disks.inodes[self.1].now.get(usize::try_from(position).unwrap()..).unwrap_or_default();
         let len = rest.len().min(bytes.len());
         bytes[..len].copy_from_slice(&rest[..len]);

@@ -24,6 +24,8 @@ pub struct Options {
     pub unsynced_bytes: u64,
     /// How long a committed cursor may wait to be written.
     pub cursor_delay: Duration,
+    /// How long a cursor that is written may wait to be on disk, whether anything else is synced or not.
+    pub cursor_sync: Duration,
     /// How long a disk that is in trouble is left alone before it is tried again.
     pub retry_delay: Duration,
     /// What time it is.
@@ -40,6 +42,7 @@ impl Options {
             largest_record: 1 << 20,
             unsynced_bytes: 32 << 20,
             cursor_delay: Duration::from_millis(5),
+            cursor_sync: Duration::from_secs(1),
             retry_delay: Duration::from_millis(200),
             clock: Arc::new(|| {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

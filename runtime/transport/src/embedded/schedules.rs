@@ -10,7 +10,7 @@ use ferrule_model::record::Batch;
 use tokio::sync::oneshot::Receiver;
 
 use super::faulty::{Dice, Faults, FaultyDisk};
-use super::options::Options;
+use super::options::{OpenError, Options};
 use super::reader::{Failure, Plan, read};
 use super::state::{Item, Shared, Submitted};
 use super::stream::Chunk;
@@ -21,6 +21,9 @@ use crate::log::{Bounds, Cursor, Durability, Keep, LogError, ReaderId, StartAt, 
 const STREAMS: usize = 3;
 const READER: &str = "pipeline";
 
+/// What is read while the disk fails.
+const SILENT: &str = "the disk does not answer";
+
 /// What was asked of one stream.
 #[derive(Default)]
 struct Model {
@@ -30,6 +33,8 @@ struct Model {
     appends: Vec<(u64, Option<Vec<u8>>, bool)>,
     /// The reader's commits, and whether anybody knows which of them last.
     committed: u64,
+    /// The commit that is known to be on disk.
+    safe: u64,
     waiting: Vec<(usize, Receiver<Result<(), LogError>>)>,
 }
 
@@ -50,6 +55,7 @@ fn options() -> Options {
         cache_bytes: 0,
         unsynced_bytes: 4_000,
         cursor_delay: Duration::ZERO,
+        cursor_sync: Duration::ZERO,
         clock: Arc::new(|| 1_000),
         ..Options::new("disk")
     }
@@ -112,6 +118,33 @@ impl Life {
         core.trim(number, 1_000);
     }
 
+    /// After a sync: the commits that are on disk.
+    fn synced(&self, models: &mut [Model]) {
+        let core = self.shared.lock();
+        let writing = !self.writer.placed.is_empty() || !self.writer.pending.is_empty() || !core.queue.is_empty();
+        if writing || core.synced < core.written || core.sync_failed.is_some() {
+            return;
+        }
+        for (model, (number, _)) in models.iter_mut().zip(&self.streams) {
+            if !core.dirty.contains(&(*number, Some(READER.into()))) {
+                model.safe = model.committed;
+            }
+        }
+    }
+
+    /// What is held is as it was asked for, or the disk does not answer.
+    fn read_right(&self, index: usize, model: &Model, reads_fail: bool, seed: u64) {
+        for (chunk, records) in self.read(index) {
+            let wanted = &model.records[usize::try_from(chunk.first).unwrap()..];
+            match records {
+                Ok(records) => {
+                    assert!(records.iter().zip(wanted).all(|(r, w)| r.payload == w), "seed {seed}: altered");
+                }
+                Err(why) => assert!(reads_fail && why == SILENT, "seed {seed}: {why}"),
+            }
+        }
+    }
+
     /// Every frame that is held, read from the disk: its records, or why not.
     fn read(&self, index: usize) -> Vec<(Chunk, Result<Batch, &'static str>)> {
         let (number, _) = self.streams[index];
@@ -128,7 +161,7 @@ impl Life {
             match read.failed {
                 None => (chunk, Ok(read.found.remove(0).records)),
                 Some((_, Failure::Damaged(detail))) => (chunk, Err(detail)),
-                Some((_, Failure::Disk(_))) => (chunk, Err("the disk does not answer")),
+                Some((_, Failure::Disk(_))) => (chunk, Err(SILENT)),
             }
         };
         chunks.into_iter().map(one).collect()
@@ -153,6 +186,7 @@ fn check(life: &Life, models: &mut [Model], power: bool, seed: u64) {
         assert!(stream.first <= model.committed, "seed {seed}: what is not processed is gone");
         let cursor = stream.cursor(READER).unwrap().low;
         assert!(cursor <= model.committed.min(stream.next), "seed {seed}: the cursor is ahead");
+        assert!(cursor >= model.safe, "seed {seed}: the cursor is at {cursor}, and was on disk at {}", model.safe);
         let mut next = stream.first;
         for (chunk, records) in &found {
             let records = records.as_ref().unwrap();
@@ -176,7 +210,7 @@ fn check(life: &Life, models: &mut [Model], power: bool, seed: u64) {
         // Whatever is there now stays: its end was synced when the journal was opened.
         let position = stream.position.clone();
         model.appends.push((stream.next, position, true));
-        model.committed = cursor;
+        (model.committed, model.safe) = (cursor, cursor);
     }
 }
 
@@ -189,8 +223,8 @@ fn lives(seed: u64) {
     for _ in 0..3 {
         let mut rate = |most: usize| if dice.chance(400) { dice.below(most) as u64 } else { 0 };
         let (short_write, write_error, no_room) = (rate(300), rate(200), rate(200));
-        let (sync_error, folder_error) = (rate(200), rate(200));
-        disk.set(Faults { short_write, write_error, no_room, sync_error, folder_error });
+        let (sync_error, folder_error, read_error) = (rate(200), rate(200), rate(200));
+        disk.set(Faults { short_write, write_error, no_room, sync_error, folder_error, read_error });
         let slow = dice.below(STREAMS + 1);
         for _ in 0..dice.below(160) {
             let index = dice.below(STREAMS);
@@ -199,7 +233,9 @@ fn lives(seed: u64) {
                 3 if index != slow => life.commit(&mut dice, &mut models[index], index),
                 4 => {
                     sync::step(&life.shared);
+                    life.synced(&mut models);
                 }
+                5 if dice.chance(100) => life.read_right(index, &models[index], read_error > 0, seed),
                 5 if dice.chance(200) => life.writer.look = true,
                 _ => {
                     life.writer.step(&life.shared, false);
@@ -227,6 +263,15 @@ fn lives(seed: u64) {
         if power {
             disk.cut_power();
         }
+        if dice.chance(300) {
+            // A disk that cannot be read is no empty journal, and nothing is cut off for it.
+            disk.set(Faults { read_error: 300, ..Faults::default() });
+            match recovery::recover(&disk) {
+                Ok(_) | Err(OpenError::Disk { .. }) => {}
+                Err(error) => panic!("seed {seed}: {error}"),
+            }
+            disk.set(Faults::default());
+        }
         life = open(&disk);
         check(&life, &mut models, power, seed);
     }
@@ -241,6 +286,26 @@ fn seeds() -> u64 {
 fn nothing_acknowledged_is_lost_on_a_disk_that_fails() {
     for seed in 0..seeds() {
         lives(seed);
+    }
+}
+
+#[test]
+fn a_cursor_gets_to_the_disk_although_nothing_else_does() {
+    for seed in 0..seeds() / 10 {
+        let mut dice = Dice(seed);
+        let (disk, mut life, mut models) = filled(seed);
+        for (index, model) in models.iter_mut().enumerate() {
+            life.commit(&mut dice, model, index);
+        }
+        while life.writer.step(&life.shared, false) == Step::Worked {}
+        sync::step(&life.shared);
+        drop(life);
+        disk.cut_power();
+        let life = open(&disk);
+        let core = life.shared.lock();
+        for ((number, _), model) in life.streams.iter().zip(&models) {
+            assert_eq!(core.streams[number].cursor(READER).unwrap().low, model.committed, "seed {seed}");
+        }
     }
 }
 

@@ -20,6 +20,9 @@ const GROUP_BYTES: usize = 4 << 20;
 /// Bytes from which on a sync is begun that nobody waits for.
 const SYNC_BYTES: u64 = 8 << 20;
 
+/// How long the thread sleeps at most when there is nothing to do.
+const IDLE: Duration = Duration::from_secs(1);
+
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -62,6 +65,8 @@ pub(super) struct Writer {
     /// What the last frame said is on disk.
     pub(super) marked: u64,
     pub(super) dirty_since: Option<Instant>,
+    /// When the first of the cursors was written for which nobody has asked for a sync.
+    pub(super) unsynced_cursors: Option<Instant>,
     /// Begin a segment, however little is in this one.
     pub(super) roll: bool,
     pub(super) compaction: Option<Compaction>,
@@ -97,6 +102,7 @@ impl Writer {
             unsynced_bytes: 0,
             marked: len,
             dirty_since: None,
+            unsynced_cursors: None,
             roll: false,
             compaction: None,
             look: true,
@@ -121,7 +127,10 @@ impl Writer {
                 Step::Behind | Step::Idle if core.sync_failed.is_some() => continue,
                 Step::Behind => Duration::from_millis(50),
                 Step::Idle if !core.queue.is_empty() => continue,
-                Step::Idle if core.dirty.is_empty() && core.synced.position <= self.marked => Duration::from_secs(1),
+                Step::Idle if core.dirty.is_empty() && core.synced.position <= self.marked => {
+                    let wait = shared.options.cursor_sync;
+                    self.unsynced_cursors.map_or(IDLE, |since| wait.saturating_sub(since.elapsed()).min(IDLE))
+                }
                 Step::Idle => shared.options.cursor_delay,
             };
             drop(shared.work.wait_timeout(core, wait));
@@ -145,6 +154,7 @@ impl Writer {
             return self.conclude(shared, result.map_err(|error| (error, detail)));
         }
         self.forget_synced(shared);
+        self.sync_cursors(shared);
         if self.placed.is_empty() {
             if self.unsynced_bytes > shared.options.unsynced_bytes {
                 shared.unsynced.notify_one();
@@ -321,11 +331,25 @@ impl Writer {
                     core.replace(&header, old, Spot { segment: self.number, position });
                 }
                 Item::Control { kind: Kind::Stream | Kind::Forget | Kind::Remove, .. } => want = true,
+                Item::Control { kind: Kind::Cursor, .. } => {
+                    self.unsynced_cursors.get_or_insert_with(Instant::now);
+                }
                 Item::Control { .. } => {}
             }
         }
         core.evict(shared.options.cache_bytes);
         if want {
+            self.unsynced_cursors = None;
+            core.wanted = core.written;
+            shared.unsynced.notify_one();
+        }
+    }
+
+    /// Asks for a sync if cursors have waited for one long enough: after a power cut no more than that comes again.
+    fn sync_cursors(&mut self, shared: &Shared) {
+        if self.unsynced_cursors.is_some_and(|since| since.elapsed() >= shared.options.cursor_sync) {
+            self.unsynced_cursors = None;
+            let mut core = shared.lock();
             core.wanted = core.written;
             shared.unsynced.notify_one();
         }
