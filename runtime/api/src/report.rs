@@ -202,7 +202,7 @@ pub struct Registered {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Something a guest wants people to know.
+/// Something that people should know: a guest raised it, or the platform.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Alert {
     /// `info`, `warning` or `critical`.
@@ -257,7 +257,7 @@ pub struct StreamStatus {
     pub replayable: Option<bool>,
     /// What the guest holds now.
     pub memory_bytes: u64,
-    /// What the guest raised and has not cleared.
+    /// What is raised about it and not cleared.
     pub alerts: Vec<Alert>,
     /// Lines of log that went over the rate.
     pub suppressed_log_lines: u64,
@@ -323,7 +323,7 @@ pub struct PipelineStatus {
     pub sink: String,
     /// The names of its steps.
     pub steps: Vec<String>,
-    /// Records in the log that it has not taken yet.
+    /// Records in the log that it is not done with: those that it has not taken yet, and those in flight.
     pub lag: u64,
     /// Records taken and without outcome.
     pub in_flight: u64,
@@ -345,7 +345,7 @@ pub struct PipelineStatus {
     pub attempts: Distribution,
     /// How many records were written together.
     pub batches: Distribution,
-    /// Bytes of the records in the log that it has not taken yet.
+    /// Their bytes.
     pub lag_bytes: u64,
     /// When the oldest of them was taken in, in milliseconds since 1970; none when there is none.
     pub oldest_ms: Option<i64>,
@@ -353,6 +353,8 @@ pub struct PipelineStatus {
     pub records_per_second: f64,
     /// How often a function was opened again after a failure.
     pub restarts: u64,
+    /// What is raised about it and not cleared.
+    pub alerts: Vec<Alert>,
     /// The last error.
     pub last_error: String,
     /// The conditions of the object.
@@ -360,7 +362,7 @@ pub struct PipelineStatus {
 }
 
 impl PipelineStatus {
-    /// For how long the oldest record has waited that the pipeline has not taken, at this time in milliseconds since 1970.
+    /// For how long the oldest record has waited that the pipeline is not done with, at this time in milliseconds since 1970.
     #[must_use]
     pub fn behind(&self, now_ms: i64) -> Duration {
         let waited = self.oldest_ms.map_or(0, |oldest| now_ms.saturating_sub(oldest));

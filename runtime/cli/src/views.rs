@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use ferrule_api::report::{Action, AppliedObject, LogStatus, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::report::{Action, AppliedObject, Distribution, LogStatus, PipelineStatus, StatusReport, StreamStatus};
 use ferrule_api::request::Query;
 use ferrule_api::{Client, Platform};
 use ferrule_model::conditions::{Condition, Truth, types};
@@ -205,6 +205,7 @@ pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
         "BYTES/S",
         "DURABILITY",
         "HELD",
+        "LOG BYTES",
         "DROPPED",
         "RESTARTS",
         "REFUSED",
@@ -212,6 +213,8 @@ pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
     ]);
     for s in streams {
         let plain = |text: String| (text, Tone::Plain);
+        // Of what has no log, or does not run.
+        let logged = |text: String| plain(if s.durability.is_empty() { "-".to_owned() } else { text });
         table.toned([
             plain(s.name.clone()),
             plain(s.direction.clone()),
@@ -221,8 +224,9 @@ pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
             plain(s.records.to_string()),
             plain(short_number(s.records_per_second)),
             plain(short_number(s.bytes_per_second)),
-            plain(if s.durability.is_empty() { "-".to_owned() } else { s.durability.clone() }),
-            plain(if s.durability.is_empty() { "-".to_owned() } else { s.held_records.to_string() }),
+            logged(s.durability.clone()),
+            logged(s.held_records.to_string()),
+            logged(short_number(s.held_bytes as f64)),
             (s.dropped.to_string(), if s.dropped > 0 { Tone::Bad } else { Tone::Plain }),
             plain(s.restarts.to_string()),
             (s.refusals.to_string(), if s.refusals > 0 { Tone::Bad } else { Tone::Plain }),
@@ -240,6 +244,7 @@ pub(crate) fn pipelines_table(pipelines: &[PipelineStatus], now_ms: i64) -> Tabl
         "DELIVERED",
         "RECORDS/S",
         "LAG",
+        "LAG BYTES",
         "BEHIND",
         "IN FLIGHT",
         "FILTERED",
@@ -247,6 +252,8 @@ pub(crate) fn pipelines_table(pipelines: &[PipelineStatus], now_ms: i64) -> Tabl
         "DEAD",
         "DROPPED",
         "RETRIED",
+        "ATTEMPTS",
+        "BATCH",
         "LAST ERROR",
     ]);
     for p in pipelines {
@@ -258,6 +265,7 @@ pub(crate) fn pipelines_table(pipelines: &[PipelineStatus], now_ms: i64) -> Tabl
             plain(p.delivered.to_string()),
             plain(short_number(p.records_per_second)),
             plain(p.lag.to_string()),
+            plain(short_number(p.lag_bytes as f64)),
             plain(behind(p, now_ms)),
             plain(p.in_flight.to_string()),
             plain(p.filtered.to_string()),
@@ -265,17 +273,50 @@ pub(crate) fn pipelines_table(pipelines: &[PipelineStatus], now_ms: i64) -> Tabl
             lost(p.dead_lettered),
             lost(p.dropped),
             plain(p.retried.to_string()),
+            plain(mean(&p.attempts)),
+            plain(mean(&p.batches)),
             plain(clipped(&p.last_error)),
         ]);
     }
     table
 }
 
-/// How long the oldest record has waited that a pipeline has not taken.
+/// The mean in few characters.
+fn mean(of: &Distribution) -> String {
+    of.mean().map_or_else(|| "-".to_owned(), |mean| short_number((mean * 10.0).round() / 10.0))
+}
+
+/// How long the oldest record has waited that a pipeline is not done with.
 pub(crate) fn behind(pipeline: &PipelineStatus, now_ms: i64) -> String {
     match pipeline.oldest_ms {
         None => "-".to_owned(),
         Some(_) => format!("{:.1} s", pipeline.behind(now_ms).as_secs_f64()),
+    }
+}
+
+/// What is raised about streams and pipelines, a line each.
+fn alerts_text(output: &Output, report: &StatusReport) -> String {
+    let streams = report.streams.iter().flat_map(|s| s.alerts.iter().map(move |alert| ("stream", &s.name, alert)));
+    let pipelines =
+        report.pipelines.iter().flat_map(|p| p.alerts.iter().map(move |alert| ("pipeline", &p.name, alert)));
+    // That the log takes nothing is said once, and not for each stream.
+    let own = streams.chain(pipelines).filter(|(.., alert)| alert.name != "log" || report.log.trouble.is_none());
+    own.map(|(kind, name, alert)| {
+        let tone = if alert.severity == "info" { Tone::Warn } else { Tone::Bad };
+        output.tone(&format!("alert: {kind} {name}: {}: {}", alert.name, alert.message), tone) + "\n"
+    })
+    .collect()
+}
+
+/// What the log that all share has done; nothing of one in memory.
+fn log_line(log: &LogStatus) -> String {
+    let bytes = short_number(log.disk_bytes as f64);
+    match log.transport.as_str() {
+        "embedded" => {
+            format!("log: embedded, {bytes} bytes on the disk, {} batches with {} fsyncs\n", log.batches, log.syncs)
+        }
+        "nats" => format!("log: nats, {bytes} bytes on its disk, {} batches\n", log.batches),
+        _ => String::new(),
     }
 }
 
@@ -291,7 +332,7 @@ fn log_text(output: &Output, log: &LogStatus) -> String {
 
 /// Both tables, as `status` and `top` show them.
 pub(crate) fn status_text(output: &Output, report: &StatusReport) -> String {
-    let mut text = log_text(output, &report.log);
+    let mut text = log_text(output, &report.log) + &alerts_text(output, report);
     if !report.streams.is_empty() {
         text.push_str(&output.render(&streams_table(&report.streams)));
     }
@@ -300,6 +341,10 @@ pub(crate) fn status_text(output: &Output, report: &StatusReport) -> String {
             text.push('\n');
         }
         text.push_str(&output.render(&pipelines_table(&report.pipelines, report.time_ms)));
+    }
+    let line = log_line(&report.log);
+    if !line.is_empty() {
+        text = text + "\n" + &line;
     }
     text
 }
@@ -365,9 +410,81 @@ pub(crate) fn time(ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ferrule_api::report::Alert;
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_status_shows_all_that_an_operator_is_promised() {
+        let alert = |name: &str| Alert {
+            severity: "warning".to_owned(),
+            name: name.to_owned(),
+            message: "all of it".to_owned(),
+        };
+        let stream = StreamStatus {
+            name: "in".to_owned(),
+            direction: "ingress".to_owned(),
+            class: "generator@0.1.0".to_owned(),
+            durability: "fsync".to_owned(),
+            held_records: 12,
+            held_bytes: 34_000,
+            dropped: 56,
+            alerts: vec![alert("dropping")],
+            ..StreamStatus::default()
+        };
+        let spread = |counts: Vec<u64>, sum| Distribution { bounds: vec![1, 10], counts, sum };
+        let pipeline = PipelineStatus {
+            name: "p".to_owned(),
+            lag: 78,
+            lag_bytes: 91_000,
+            oldest_ms: Some(1_000),
+            attempts: spread(vec![3, 1, 0], 6),
+            batches: spread(vec![0, 2, 0], 15),
+            alerts: vec![alert("retrying")],
+            ..PipelineStatus::default()
+        };
+        let log = LogStatus {
+            transport: "embedded".to_owned(),
+            disk_bytes: 23_000,
+            syncs: 4,
+            batches: 9,
+            ..LogStatus::default()
+        };
+        let (streams, pipelines) = (vec![stream], vec![pipeline]);
+        let report = StatusReport { streams, pipelines, log, time_ms: 3_500, ..StatusReport::default() };
+        let output = Output::new(Format::Table, crate::output::ColorChoice::Never, false, true);
+        let text = status_text(&output, &report);
+        let rows: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect())
+            .collect();
+        let cell = |head: &str| {
+            let (row, column) = (0..)
+                .zip(&rows)
+                .find_map(|(row, cells)| Some((row, cells.iter().position(|cell| *cell == head)?)))
+                .unwrap();
+            rows[row + 1][column]
+        };
+        for (head, shown) in [
+            ("HELD", "12"),
+            ("LOG BYTES", "34k"),
+            ("LAG", "78"),
+            ("LAG BYTES", "91k"),
+            ("BEHIND", "2.5 s"),
+            ("ATTEMPTS", "1.5"),
+            ("BATCH", "7.5"),
+        ] {
+            assert_eq!(cell(head), shown, "{head} in\n{text}");
+        }
+        for line in [
+            "alert: stream in: dropping: all of it",
+            "alert: pipeline p: retrying: all of it",
+            "log: embedded, 23k bytes on the disk, 9 batches with 4 fsyncs",
+        ] {
+            assert!(text.lines().any(|found| found == line), "no {line} in\n{text}");
+        }
+    }
 
     #[test]
     fn a_long_error_keeps_its_code() {

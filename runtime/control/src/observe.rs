@@ -1,6 +1,8 @@
 //! From what the flow tells of itself to conditions and facts.
 
-use ferrule_flow::{FlowSnapshot, GuestSnapshot, PipelineSnapshot, RolledBack, StreamSnapshot, StreamState};
+use std::collections::BTreeMap;
+
+use ferrule_flow::{Alert, FlowSnapshot, GuestSnapshot, PipelineSnapshot, RolledBack, StreamSnapshot, StreamState};
 use ferrule_model::component::Direction;
 use ferrule_model::conditions::types;
 use ferrule_model::{Kind, Truth};
@@ -79,6 +81,7 @@ fn pipeline(seen: &PipelineSnapshot) -> Observation {
     if !steps.is_empty() {
         facts.insert("stepStates".to_owned(), Value::Object(steps));
     }
+    insert_alerts(&mut facts, &seen.alerts);
     let counters = json!({
         "lag": seen.lag, "lagBytes": seen.lag_bytes, "duplicates": seen.duplicates, "inFlight": seen.in_flight, "delivered": seen.delivered, "deliveredBytes": seen.delivered_bytes,
         "filtered": seen.filtered, "dead": seen.dead, "dropped": seen.dropped, "retried": seen.retried,
@@ -140,14 +143,19 @@ fn guest_facts(guest: &GuestSnapshot) -> Map<String, Value> {
     if let Some(RolledBack { refused, running, message, .. }) = &guest.rolled_back {
         facts.insert("rolledBack".to_owned(), json!({"refused": refused, "running": running, "message": message}));
     }
-    if !guest.alerts.is_empty() {
-        let alerts = guest.alerts.iter().map(|(name, alert)| {
-            let severity = format!("{:?}", alert.severity).to_lowercase();
-            (name.clone(), json!({"severity": severity, "message": alert.message}))
-        });
-        facts.insert("alerts".to_owned(), Value::Object(alerts.collect()));
-    }
+    insert_alerts(&mut facts, &guest.alerts);
     facts
+}
+
+fn insert_alerts(facts: &mut Map<String, Value>, raised: &BTreeMap<String, Alert>) {
+    if raised.is_empty() {
+        return;
+    }
+    let alerts = raised.iter().map(|(name, alert)| {
+        let severity = format!("{:?}", alert.severity).to_lowercase();
+        (name.clone(), json!({"severity": severity, "message": alert.message}))
+    });
+    facts.insert("alerts".to_owned(), Value::Object(alerts.collect()));
 }
 
 fn time(milliseconds: i64) -> Value {

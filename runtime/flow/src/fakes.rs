@@ -71,6 +71,8 @@ pub(crate) struct World {
     pub(crate) slow_poison: Mutex<BTreeSet<String>>,
     pub(crate) rejects: Mutex<BTreeSet<String>>,
     pub(crate) retries: Mutex<Vec<(String, u32)>>,
+    /// After how many milliseconds; 0: after 2.
+    pub(crate) retry_after: AtomicU64,
     /// A sink: answers later, from `idle`.
     pub(crate) lazy: bool,
     /// A sink: answers nothing while set.
@@ -193,7 +195,9 @@ impl FakeGuest {
                 outcomes.rejected.push(Rejection { record_ref: token, reason: "scripted".into() });
             } else if let Some((_, left)) = retries.iter_mut().find(|(text, left)| *text == payload && *left > 0) {
                 *left -= 1;
-                outcomes.retry.push(Postponement { token, after_ms: Some(2), reason: "busy".into() });
+                let after = self.world.retry_after.load(SeqCst);
+                let after_ms = Some(if after == 0 { 2 } else { after });
+                outcomes.retry.push(Postponement { token, after_ms, reason: "busy".into() });
             } else {
                 self.world.delivered.lock().unwrap().push(payload);
                 outcomes.delivered.push(token);
@@ -382,13 +386,26 @@ impl Harness {
     /// The same, but the log is not available until the flag says so.
     pub(crate) fn on_late_log(sink: World, folder: &std::path::Path, there: Arc<AtomicBool>) -> Self {
         let log = Arc::new(EmbeddedLog::open(EmbeddedOptions::new(folder)).unwrap());
-        Self::with_log(sink, Bounds::ON_DISK, Arc::new(LateLog { log, there, slow: false }), Durability::System)
+        Self::with_log(
+            sink,
+            Bounds::ON_DISK,
+            Arc::new(LateLog { log, there, slow: false, refusals: Arc::default() }),
+            Durability::System,
+        )
     }
 
     /// The same, but what is appended while the flag does not say so is written when it does, whether somebody waits for it or not.
     pub(crate) fn on_slow_log(sink: World, folder: &std::path::Path, fast: Arc<AtomicBool>) -> Self {
         let log = Arc::new(EmbeddedLog::open(EmbeddedOptions::new(folder)).unwrap());
-        Self::with_log(sink, Bounds::ON_DISK, Arc::new(LateLog { log, there: fast, slow: true }), Durability::System)
+        let log = LateLog { log, there: fast, slow: true, refusals: Arc::default() };
+        Self::with_log(sink, Bounds::ON_DISK, Arc::new(log), Durability::System)
+    }
+
+    /// The same, but the next appends are refused with these errors.
+    pub(crate) fn on_refusing_log(sink: World, folder: &std::path::Path, refusals: Refusals) -> Self {
+        let log = Arc::new(EmbeddedLog::open(EmbeddedOptions::new(folder)).unwrap());
+        let log = LateLog { log, there: Arc::new(AtomicBool::new(true)), slow: false, refusals };
+        Self::with_log(sink, Bounds::ON_DISK, Arc::new(log), Durability::System)
     }
 
     fn with_log(sink: World, bounds: Bounds, log: Arc<dyn Log>, durability: Durability) -> Self {
@@ -481,11 +498,15 @@ impl DeadLetters for BoundedLetters {
     }
 }
 
-/// A log that is not available at times, or slow to write.
+/// What the next appends to a log answer.
+pub(crate) type Refusals = Arc<Mutex<VecDeque<LogError>>>;
+
+/// A log that is not available at times, or slow to write, or refuses what it is given.
 struct LateLog {
     log: Arc<EmbeddedLog>,
     there: Arc<AtomicBool>,
     slow: bool,
+    refusals: Refusals,
 }
 
 impl LateLog {
@@ -514,6 +535,9 @@ impl Log for LateLog {
 
     async fn append(&self, stream: &Uid, records: Batch, position: Option<Vec<u8>>) -> Result<AppendReceipt, LogError> {
         self.log()?;
+        if let Some(error) = self.refusals.lock().unwrap().pop_front() {
+            return Err(error);
+        }
         let (log, there, stream) = (self.log.clone(), self.there.clone(), stream.clone());
         let writing = tokio::spawn(async move {
             while !there.load(SeqCst) {

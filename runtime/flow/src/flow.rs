@@ -1,6 +1,6 @@
 //! The handle: takes plans, starts, changes and stops what differs, and tells how everything is doing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use crate::acks::Acks;
+use crate::alerts::{DROPPING, Drops};
 use crate::audit::{Audit, AuditReport};
 use crate::backoff::BackoffPolicy;
 use crate::dead_letter::{DeadLetter, DeadLetters};
@@ -85,6 +86,8 @@ struct State {
     pipelines: HashMap<Uid, PipelineHandle>,
     acks: HashMap<Uid, Arc<Acks>>,
     stopped: bool,
+    /// How everything did in the end, once it has stopped.
+    last: Option<FlowSnapshot>,
 }
 
 struct StreamHandle {
@@ -92,6 +95,7 @@ struct StreamHandle {
     shared: Arc<Shared>,
     task: JoinHandle<()>,
     way: Way,
+    drops: Mutex<Drops>,
 }
 
 /// Which way a stream goes, and how to reach it there.
@@ -141,7 +145,7 @@ impl Flow {
     /// everything else was told; what starts may still be connecting.
     pub async fn apply(&self, plan: Plan) -> Result<(), FlowError> {
         let _one_at_a_time = self.0.applying.lock().await;
-        let (pipelines, streams) = {
+        let (mut pipelines, mut streams) = {
             let mut state = self.state();
             if state.stopped {
                 return Err(FlowError::Stopped);
@@ -149,14 +153,8 @@ impl Flow {
             (state.take_gone_pipelines(&plan), state.take_gone_streams(&plan))
         };
         // Pipelines first, so that a stream's last reader is gone before it closes.
-        for (_, pipeline) in &pipelines {
-            pipeline.orders.send_modify(|order| order.end = true);
-        }
-        end(pipelines.into_iter().map(|(uid, pipeline)| (uid, pipeline.task))).await;
-        for (_, stream) in &streams {
-            stream.orders.send_modify(|order| order.stop = true);
-        }
-        end(streams.into_iter().map(|(uid, stream)| (uid, stream.task))).await;
+        end_pipelines(&mut pipelines).await;
+        end_streams(&mut streams).await;
         let mut state = self.state();
         state.forget(&plan, &*self.0.options.log);
         for stream in plan.streams {
@@ -173,23 +171,11 @@ impl Flow {
         self.0.options.log.guarantees(durability)
     }
 
-    /// How everything is doing.
+    /// How everything is doing; after [`Flow::stop`] how it did in the end.
     pub fn snapshot(&self) -> FlowSnapshot {
         let state = self.state();
-        let streams = state
-            .streams
-            .iter()
-            .map(|(uid, stream)| (uid.clone(), stream.snapshot(uid, state.acks.get(uid), &*self.0.options.log)))
-            .collect();
-        let pipelines = state
-            .pipelines
-            .iter()
-            .map(|(uid, pipeline)| {
-                let revision = pipeline.orders.borrow().plan.revision.0;
-                (uid.clone(), pipeline.shared.snapshot(uid, revision))
-            })
-            .collect::<BTreeMap<_, _>>();
-        FlowSnapshot { streams, pipelines, log: self.0.options.log.health() }
+        let now = || self.0.snapshot(&state, state.streams.iter(), state.pipelines.iter());
+        state.last.clone().unwrap_or_else(now)
     }
 
     /// Records as they pass, from now on. A watcher that is too slow misses some and is told how many.
@@ -288,6 +274,10 @@ impl Flow {
         let intakes: Vec<Waiting> = {
             let mut state = self.state();
             state.stopped = true;
+            // One that was drained before takes up again what sources wait to hand over.
+            for pipeline in state.pipelines.values() {
+                pipeline.orders.send_if_modified(|order| std::mem::take(&mut order.draining));
+            }
             state.streams.values().filter_map(StreamHandle::drain).collect()
         };
         let mut delivered = all_done(intakes, limit).await;
@@ -301,18 +291,19 @@ impl Flow {
             };
             delivered = all_done(rest, limit).await;
         }
-        let (pipelines, streams) = {
+        let (mut pipelines, mut streams): (Vec<_>, Vec<_>) = {
             let mut state = self.state();
-            (std::mem::take(&mut state.pipelines), std::mem::take(&mut state.streams))
+            let now = self.0.snapshot(&state, state.streams.iter(), state.pipelines.iter());
+            state.last = Some(now);
+            (state.pipelines.drain().collect(), state.streams.drain().collect())
         };
-        for pipeline in pipelines.values() {
-            pipeline.orders.send_modify(|order| order.end = true);
-        }
-        end(pipelines.into_iter().map(|(uid, pipeline)| (uid, pipeline.task))).await;
-        for stream in streams.values() {
-            stream.orders.send_modify(|order| order.stop = true);
-        }
-        end(streams.into_iter().map(|(uid, stream)| (uid, stream.task))).await;
+        end_pipelines(&mut pipelines).await;
+        end_streams(&mut streams).await;
+        let mut state = self.state();
+        let (streams, pipelines) =
+            (streams.iter().map(|(uid, one)| (uid, one)), pipelines.iter().map(|(uid, one)| (uid, one)));
+        state.last = Some(self.0.snapshot(&state, streams, pipelines));
+        drop(state);
         if delivered { Ok(()) } else { Err(FlowError::NotDrained(within)) }
     }
 }
@@ -344,11 +335,25 @@ async fn all_done(waiting: Vec<Waiting>, limit: tokio::time::Instant) -> bool {
     true
 }
 
+async fn end_pipelines(pipelines: &mut [(Uid, PipelineHandle)]) {
+    for (_, pipeline) in &*pipelines {
+        pipeline.orders.send_modify(|order| order.end = true);
+    }
+    end(pipelines.iter_mut().map(|(uid, pipeline)| (&*uid, &mut pipeline.task))).await;
+}
+
+async fn end_streams(streams: &mut [(Uid, StreamHandle)]) {
+    for (_, stream) in &*streams {
+        stream.orders.send_modify(|order| order.stop = true);
+    }
+    end(streams.iter_mut().map(|(uid, stream)| (&*uid, &mut stream.task))).await;
+}
+
 /// Waits for tasks to end by themselves; one that does not is cut off.
-async fn end(tasks: impl Iterator<Item = (Uid, JoinHandle<()>)>) {
+async fn end(tasks: impl Iterator<Item = (&Uid, &mut JoinHandle<()>)>) {
     let limit = tokio::time::Instant::now() + ENDING;
-    for (uid, mut task) in tasks {
-        if tokio::time::timeout_at(limit, &mut task).await.is_err() {
+    for (uid, task) in tasks {
+        if tokio::time::timeout_at(limit, &mut *task).await.is_err() {
             tracing::error!(%uid, "did not end within {} s and is cut off", ENDING.as_secs());
             task.abort();
         }
@@ -360,11 +365,31 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn snapshot<'a>(
+        &self,
+        state: &State,
+        streams: impl Iterator<Item = (&'a Uid, &'a StreamHandle)>,
+        pipelines: impl Iterator<Item = (&'a Uid, &'a PipelineHandle)>,
+    ) -> FlowSnapshot {
+        let log = &*self.options.log;
+        let stream =
+            |(uid, stream): (&Uid, &StreamHandle)| (uid.clone(), stream.snapshot(uid, state.acks.get(uid), log));
+        let pipeline = |(uid, pipeline): (&Uid, &PipelineHandle)| {
+            let revision = pipeline.orders.borrow().plan.revision.0;
+            (uid.clone(), pipeline.shared.snapshot(uid, revision))
+        };
+        let (streams, pipelines) = (streams.map(stream).collect(), pipelines.map(pipeline).collect());
+        FlowSnapshot { streams, pipelines, log: log.health() }
+    }
+
     fn sample(&self) {
         let now = Instant::now();
         let state = self.state();
-        for stream in state.streams.values() {
+        for (uid, stream) in &state.streams {
             stream.shared.meter.sample(now);
+            if let Way::In(_) = stream.way {
+                stream.drops().observe(now, self.options.log.usage(uid).dropped);
+            }
         }
         for pipeline in state.pipelines.values() {
             pipeline.shared.sample(now);
@@ -401,7 +426,8 @@ impl Inner {
             let (sink, link) = Sink::new(keeper);
             (tokio::spawn(sink.run()), Way::Out(link))
         };
-        state.streams.insert(uid, StreamHandle { orders, shared, task, way });
+        let drops = Mutex::new(Drops::since(self.options.log.usage(&uid).dropped));
+        state.streams.insert(uid, StreamHandle { orders, shared, task, way, drops });
     }
 
     fn apply_pipeline(&self, state: &mut State, plan: PipelinePlan) {
@@ -496,6 +522,10 @@ impl StreamHandle {
         Some(Waiting::Obeyed(obeyed.clone(), self.orders.borrow().asked))
     }
 
+    fn drops(&self) -> MutexGuard<'_, Drops> {
+        self.drops.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn link(&self) -> Option<SinkLink> {
         match &self.way {
             Way::Out(link) => Some(link.clone()),
@@ -507,11 +537,13 @@ impl StreamHandle {
         let order = self.orders.borrow();
         let (records, bytes) = self.shared.meter.totals();
         let (records_per_second, bytes_per_second) = self.shared.meter.rates();
+        let mut guest = self.shared.snapshot();
+        guest.alerts.extend(self.drops().alert().map(|alert| (DROPPING.0.to_owned(), alert)));
         StreamSnapshot {
             uid: uid.clone(),
             name: order.plan.name.clone(),
             direction: order.plan.direction,
-            guest: self.shared.snapshot(),
+            guest,
             records,
             bytes,
             records_per_second,

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use ferrule_model::record::{CHANGED_PAYLOAD, Column, Rejection, Transformed};
+use ferrule_transport::LogError;
 
 use crate::fakes::{Harness, World, numbers};
 use crate::{FlowError, FlowSnapshot, Replayed, RewindTo, StreamState};
@@ -102,6 +103,32 @@ async fn what_a_source_gave_before_it_broke_is_appended_and_it_goes_on_behind_it
 }
 
 #[tokio::test]
+async fn no_position_passes_records_that_the_log_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let refusals = crate::fakes::Refusals::default();
+    let harness = Harness::on_refusing_log(World::default(), folder.path(), refusals.clone());
+    harness.source.counts.store(true, SeqCst);
+    harness.start().await;
+    harness.publish(20);
+    harness.until_settled(20).await;
+    refusals.lock().unwrap().extend([LogError::Closed, LogError::Closed]);
+    harness.publish_range(20..40);
+    harness.until("refused", |flow| flow.streams["in"].guest.last_error.is_some()).await;
+    harness.publish_range(40..60);
+    harness.until("delivered", |_| harness.sink.delivered().len() >= 60).await;
+    harness.until("all is read", |flow| flow.pipelines["p"].lag == 0 && flow.pipelines["p"].in_flight == 0).await;
+    let mut delivered = delivered(&harness);
+    delivered.sort_unstable();
+    assert_eq!(delivered, (0..60).collect::<Vec<_>>(), "each once");
+    let guest = harness.stream("in").guest;
+    let error = guest.last_error.unwrap();
+    assert!(error.contains("records were not taken in: the log is closed"), "{error}");
+    assert_eq!((guest.restarts, harness.source.closed.load(SeqCst)), (2, 2), "each session ended in an orderly way");
+    let positions = harness.source.positions.lock().unwrap().clone();
+    assert_eq!(positions, [None, Some(b"20".to_vec()), Some(b"20".to_vec())]);
+}
+
+#[tokio::test]
 async fn a_pipeline_that_cannot_run_for_a_while_misses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut harness = Harness::on_disk(World::default(), folder.path());
@@ -142,6 +169,28 @@ async fn a_pipeline_reads_again_from_where_it_is_told() {
     memory.start().await;
     let refused = memory.flow.rewind(&uid, RewindTo::Beginning).await.unwrap_err();
     assert!(matches!(refused, FlowError::NotReplayable { log: "memory", .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_rewind_that_the_log_does_not_allow_now_is_refused_and_does_not_come_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let harness = Harness::on_late_log(World::default(), folder.path(), there.clone());
+    harness.start().await;
+    harness.publish(100);
+    harness.until("delivered", |flow| flow.pipelines["p"].delivered == 100).await;
+    // So that the cursor is known wherever it is kept.
+    harness.until("done", |flow| flow.pipelines["p"].lag == 0).await;
+    there.store(false, SeqCst);
+    let refused = harness.flow.rewind(&"p".into(), RewindTo::Beginning).await.unwrap_err();
+    assert!(matches!(refused, FlowError::Log(LogError::Unavailable(_))), "{refused}");
+    there.store(true, SeqCst);
+    harness.publish_range(100..150);
+    harness.until("it goes on", |flow| flow.pipelines["p"].delivered >= 150).await;
+    harness.until("all is done", |flow| flow.pipelines["p"].lag == 0).await;
+    let mut delivered = delivered(&harness);
+    delivered.sort_unstable();
+    assert_eq!(delivered, (0..150).collect::<Vec<_>>(), "each once");
 }
 
 #[tokio::test]
@@ -260,12 +309,40 @@ async fn a_stopped_sink_leaves_to_the_log_what_is_over_the_window() {
     let pipeline = harness.pipeline();
     let most = WINDOW / RECORD as u64 + 10;
     assert!(pipeline.in_flight <= most, "{} records in hand, and {most} are allowed", pipeline.in_flight);
-    let rest =
-        |flow: &FlowSnapshot| flow.pipelines.values().all(|pipeline| pipeline.lag + pipeline.in_flight == count as u64);
-    harness.until("the log has the rest, and its lag is known although nothing moves", rest).await;
+    let all = |flow: &FlowSnapshot| flow.pipelines.values().all(|pipeline| pipeline.lag == count as u64);
+    harness.until("the log has the rest, and the lag is known although nothing moves", all).await;
     *harness.sink.stuck.lock().unwrap() = false;
     harness.sink.changed.notify_waiters();
     harness.until("all", |flow| flow.pipelines.values().all(|pipeline| pipeline.delivered == count as u64)).await;
+}
+
+#[tokio::test]
+async fn what_is_in_hand_and_not_done_counts_as_lag() {
+    let folder = tempfile::tempdir().unwrap();
+    let harness = Harness::on_disk(World::default(), folder.path());
+    *harness.sink.stuck.lock().unwrap() = true;
+    let before = crate::shared::now_ms();
+    harness.start().await;
+    harness.source.publish((0..100).map(|number| (String::from("key"), format!("{number:097}"))));
+    harness.until("all are in hand", |flow| flow.pipelines["p"].in_flight == 100).await;
+    let pipeline = harness.pipeline();
+    assert_eq!((pipeline.lag, pipeline.lag_bytes), (100, 10_000));
+    let oldest = pipeline.oldest_ms.unwrap();
+    assert!((before..=crate::shared::now_ms()).contains(&oldest), "{oldest}");
+    *harness.sink.retries.lock().unwrap() = vec![(format!("{:097}", 7), u32::MAX)];
+    *harness.sink.stuck.lock().unwrap() = false;
+    harness.sink.changed.notify_waiters();
+    harness.until("one is left", |flow| flow.pipelines["p"].in_flight == 1).await;
+    let pipeline = harness.pipeline();
+    assert_eq!(
+        (pipeline.lag, pipeline.lag_bytes, pipeline.oldest_ms),
+        (1, 100, Some(oldest)),
+        "the batch that it came in is the oldest"
+    );
+    harness.sink.retries.lock().unwrap().clear();
+    harness.until("nothing is left", |flow| flow.pipelines["p"].lag == 0).await;
+    let pipeline = harness.pipeline();
+    assert_eq!((pipeline.delivered, pipeline.lag_bytes, pipeline.oldest_ms), (100, 0, None));
 }
 
 #[tokio::test]

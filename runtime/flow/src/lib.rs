@@ -6,6 +6,7 @@
 //! [`guest`], so that all of it is tested without WebAssembly.
 
 mod acks;
+mod alerts;
 mod audit;
 pub mod backoff;
 mod dead_letter;
@@ -37,10 +38,11 @@ mod takeover;
 mod trial;
 
 pub use acks::PIPELINES_PER_STREAM;
+pub use alerts::{DROPPING, RETRYING};
 pub use audit::{Audit, AuditReport, Audited};
 pub use dead_letter::{DeadLetter, DeadLetters, LetterCode, MemoryDeadLetters, NotALetterCode};
 pub use error::FlowError;
-pub use ferrule_transport::{Health as LogHealth, Usage};
+pub use ferrule_transport::{Health as LogHealth, LogError, Usage};
 pub use flow::{Flow, FlowOptions};
 pub use logs::{LogFeed, LogLine};
 pub use plan::Plan;

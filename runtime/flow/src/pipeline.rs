@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use crate::acks::Acks;
-use crate::backoff::{BackoffPolicy, Jitter};
+use crate::backoff::{Backoff, BackoffPolicy, Jitter};
 use crate::dead_letter::DeadLetters;
 use crate::delivery::{Delivery, KeyOrder, Policy};
 use crate::error::FlowError;
@@ -33,7 +33,7 @@ use crate::pipeline_shared::PipelineShared;
 use crate::plan::PipelinePlan;
 use crate::replay::{Replaying, Request, RewindTo};
 use crate::sink::{Origin, SinkLink, SinkReply};
-use intake::{Absent, attach};
+use intake::{Absent, SourceSide, attach};
 use outputs::Outputs;
 use sources::Sources;
 
@@ -135,6 +135,9 @@ pub(crate) struct Pipeline {
     functions: Option<FunctionsLink>,
     /// The batch that is with the functions.
     staged: Option<(Arc<Taken>, usize)>,
+    /// The functions ended by themselves: when the pipeline starts over with what they had in hand.
+    restart: Option<Instant>,
+    backoff: Backoff,
     letters: Letters,
     requests: mpsc::UnboundedReceiver<Request>,
     /// Letters that are offered again, by the number of the request.
@@ -144,6 +147,9 @@ pub(crate) struct Pipeline {
     offers: VecDeque<Offer>,
     begun: Instant,
     last_sample: Option<Instant>,
+    /// Since when a record may be in retry, and when that was looked at.
+    postponed: Option<Duration>,
+    looked: Instant,
     /// A change waits for what is under way, until this time.
     turning: Option<Instant>,
     /// Streams that are not read yet, and when the log is asked for them again.
@@ -156,7 +162,7 @@ pub(crate) struct Pipeline {
 enum Event {
     Order,
     Reply(Option<SinkReply>),
-    Functions(Option<Result<Passed, String>>),
+    Functions(Option<Passed>),
     Entries(usize, Box<Result<Entries, LogError>>),
     Stored,
     Request(Option<Request>),
@@ -175,6 +181,7 @@ impl Pipeline {
         let letters = Letters::new(around.dead_letters.clone(), around.restart.clone(), shared.clone());
         Self {
             delivery: Delivery::new(policy(&order.plan), 0, 0, Jitter::for_name(&order.plan.name)),
+            backoff: Backoff::new(around.restart.clone(), Jitter::for_name(&order.plan.name)),
             orders,
             order,
             around,
@@ -186,6 +193,7 @@ impl Pipeline {
             outputs: Outputs::default(),
             functions: None,
             staged: None,
+            restart: None,
             letters,
             requests,
             replays: BTreeMap::new(),
@@ -193,6 +201,8 @@ impl Pipeline {
             offers: VecDeque::new(),
             begun: Instant::now(),
             last_sample: None,
+            postponed: None,
+            looked: Instant::now(),
             turning: None,
             absent: Vec::new(),
             ask_at: None,
@@ -209,6 +219,9 @@ impl Pipeline {
                 break;
             }
             self.obey(order).await;
+            if self.restart.is_some_and(|at| at <= Instant::now()) {
+                self.rebuild(None).await;
+            }
             if self.ask_at.is_some_and(|at| at <= Instant::now()) {
                 self.attach().await;
             }
@@ -236,6 +249,7 @@ impl Pipeline {
         }
         self.hear();
         self.sources.commit();
+        self.publish();
         self.shared.stopped();
     }
 
@@ -272,8 +286,8 @@ impl Pipeline {
         }
     }
 
-    /// Starts over with what is not done, as the order in force says; or from somewhere else.
-    async fn rebuild(&mut self, rewind: Option<RewindTo>) {
+    /// Starts over with what is not done, as the order in force says; or from somewhere else. Why a stream cannot be read now, if so.
+    async fn rebuild(&mut self, rewind: Option<RewindTo>) -> Option<FlowError> {
         let former = match self.functions.take() {
             Some(functions) => functions.end().await,
             None => None,
@@ -282,7 +296,7 @@ impl Pipeline {
         self.sources.commit();
         let order = self.order.clone();
         let plan = &order.plan;
-        self.staged = None;
+        (self.staged, self.restart) = (None, None);
         self.outputs.clear();
         self.letters.forget();
         // Whoever waits for these is told by the end of the channel that they are not known to be done.
@@ -307,7 +321,7 @@ impl Pipeline {
             Absent { uid: uid.clone(), acks: acks.clone(), rewind, until, since: None }
         });
         self.absent = absent.collect();
-        self.attach().await;
+        let unread = self.attach().await;
         let steps = self.shared.set_steps(plan);
         if !plan.steps.is_empty() {
             let functions = Functions::new(plan, &steps, &self.around.restart, former);
@@ -315,10 +329,12 @@ impl Pipeline {
         } else if let Some(former) = former {
             former.close().await;
         }
+        unread
     }
 
-    /// Begins to read the streams that are not read yet; where the log is not available, it is asked again soon.
-    async fn attach(&mut self) {
+    /// Begins to read the streams that are not read yet; where the log is not available, it is asked again soon. Says what failed.
+    async fn attach(&mut self) -> Option<FlowError> {
+        let mut failed = None;
         (self.ask_at, self.unread) = (None, None);
         for mut absent in std::mem::take(&mut self.absent) {
             match attach(&self.around.log, &self.order.plan, &mut absent).await {
@@ -335,9 +351,11 @@ impl Pipeline {
                         self.ask_at = Some(Instant::now() + LOOK);
                     }
                     self.unread = Some((what, self.ask_at));
+                    failed = Some(error);
                 }
             }
         }
+        failed
     }
 
     /// Records and letters that are under way.
@@ -364,7 +382,7 @@ impl Pipeline {
             request = self.requests.recv() => Event::Request(request),
             () = any_changed(&mut self.sinks) => Event::Wake,
             () = sleep_until(wake.map(|wake| self.begun + wake)) => Event::Wake,
-            () = tokio::time::sleep(LOOK), if !readable => Event::Wake,
+            () = tokio::time::sleep(LOOK), if !readable || self.postponed.is_some() => Event::Wake,
         }
     }
 
@@ -379,17 +397,13 @@ impl Pipeline {
                     self.reply(reply);
                 }
             }
-            Event::Functions(Some(Ok(passed))) => {
+            Event::Functions(Some(passed)) => {
+                self.backoff.reset();
                 if let Some((taken, count)) = self.staged.take() {
                     self.passed(&taken, count, passed);
                 }
             }
-            Event::Functions(Some(Err(error))) => {
-                // The records stay undone, and a new start takes them again.
-                self.shared.error(format!("the answers of the functions do not fit together: {error}"));
-                self.staged = None;
-            }
-            Event::Functions(None) => self.staged = None,
+            Event::Functions(None) => self.functions_ended(),
             Event::Entries(source, entries) => match *entries {
                 Ok(entries) => self.take(source, entries),
                 Err(error) => {
@@ -407,7 +421,24 @@ impl Pipeline {
     }
 
     fn may_read(&self) -> bool {
-        !self.order.plan.held && self.staged.is_none() && self.turning.is_none() && self.read_limit() > 0
+        !self.order.plan.held
+            && self.is_free()
+            && self.read_limit() > 0
+            && self.sources.iter().any(SourceSide::is_readable)
+    }
+
+    /// Whether records may begin their way.
+    fn is_free(&self) -> bool {
+        self.staged.is_none() && self.turning.is_none() && self.restart.is_none()
+    }
+
+    /// The functions are gone, which nobody asked for: what is not done is taken again.
+    fn functions_ended(&mut self) {
+        self.staged = None;
+        let wait = self.backoff.fail();
+        self.restart = Some(Instant::now() + wait);
+        let wait = wait.as_secs_f64();
+        self.shared.error(format!("the functions ended unexpectedly; what is not done is taken again in {wait:.1} s"));
     }
 
     fn read_limit(&self) -> u32 {
@@ -425,7 +456,7 @@ impl Pipeline {
         let sinks = self.sinks.iter().enumerate().filter(|(_, side)| ready(side));
         let deliveries = sinks.filter_map(|(sink, _)| self.delivery.next_wake(sink));
         let turning = self.turning.map(|limit| limit.saturating_duration_since(self.begun));
-        let asking = self.ask_at.into_iter().chain(self.sources.next_look());
+        let asking = self.ask_at.into_iter().chain(self.sources.next_look()).chain(self.restart);
         let again = self.sources.next_try();
         let again = again.chain(asking).map(|again| again.saturating_duration_since(self.begun));
         deliveries.chain(self.delivery.next_expiry()).chain(turning).chain(again).min().map(|wake| wake.max(now))
@@ -434,9 +465,9 @@ impl Pipeline {
     /// Records came from the log.
     fn take(&mut self, source: usize, entries: Entries) {
         let Some(side) = self.sources.get_mut(source) else { return };
+        side.take(&entries);
         let Entries { partition, first_offset, records, appended_ms } = entries;
         let count = records.len();
-        side.progress.take(first_offset, count);
         let size = records.size();
         let upstream_ids = records.upstream_ids.clone();
         let mut lot = Lot::input(records);
@@ -463,6 +494,8 @@ impl Pipeline {
             Some(functions) if from < self.order.plan.steps.len() => {
                 if functions.offer(from, lot) {
                     self.staged = Some((taken, count));
+                } else {
+                    self.functions_ended();
                 }
             }
             _ => {
@@ -488,6 +521,7 @@ impl Pipeline {
 
     fn publish(&mut self) {
         let lag = self.sources.lag();
+        self.look_at_retries();
         let drained = self.order.draining
             && self.in_hand() == 0
             && (self.order.plan.held || self.sources.iter().all(|side| side.until.is_none() || side.is_drained()));
@@ -509,6 +543,18 @@ impl Pipeline {
     }
 }
 
+impl Pipeline {
+    /// Raises or clears the alert of a record in retry, at most once in a while: all that is held is looked at.
+    fn look_at_retries(&mut self) {
+        if self.postponed.is_none() || Instant::now() < self.looked + LOOK {
+            return;
+        }
+        self.looked = Instant::now();
+        self.postponed = self.delivery.postponed_since();
+        self.shared.retrying(self.postponed.map(|since| self.begun.elapsed().saturating_sub(since)));
+    }
+}
+
 fn policy(plan: &PipelinePlan) -> Policy {
     Policy {
         batch_records: plan.batch.records.max(1) as usize,
@@ -523,7 +569,7 @@ fn policy(plan: &PipelinePlan) -> Policy {
     }
 }
 
-async fn functions_result(functions: &mut Option<FunctionsLink>) -> Option<Result<Passed, String>> {
+async fn functions_result(functions: &mut Option<FunctionsLink>) -> Option<Passed> {
     match functions {
         Some(functions) => functions.result().await,
         None => std::future::pending().await,

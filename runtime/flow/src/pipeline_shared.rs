@@ -1,18 +1,20 @@
 //! What is known of a pipeline from outside.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ferrule_model::ids::Uid;
 use ferrule_transport::Lag;
 use tokio::sync::watch;
 
+use crate::alerts::{RETRYING, retrying};
 use crate::audit::Audit;
 use crate::meter::{Histogram, Meter};
 use crate::plan::PipelinePlan;
 use crate::shared::Shared;
-use crate::snapshot::PipelineSnapshot;
+use crate::snapshot::{Alert, PipelineSnapshot};
 use crate::tail::TailPoint;
 
 /// What is known of one pipeline.
@@ -42,6 +44,7 @@ struct Facts {
     detail: String,
     last_error: Option<String>,
     last_error_ms: i64,
+    alerts: BTreeMap<String, Alert>,
     steps: Vec<(String, Arc<Shared>)>,
     /// Restarts of steps that are gone.
     restarts: u64,
@@ -55,6 +58,7 @@ impl PipelineShared {
             detail: String::new(),
             last_error: None,
             last_error_ms: 0,
+            alerts: BTreeMap::new(),
             steps: Vec::new(),
             restarts: 0,
         };
@@ -126,6 +130,15 @@ impl PipelineShared {
             facts.last_error = Some(reason.to_owned());
         }
         facts.last_error_ms = crate::shared::now_ms();
+    }
+
+    /// For how long the record has been in retry that is so for longest.
+    pub(crate) fn retrying(&self, longest: Option<Duration>) {
+        let mut facts = self.facts();
+        match retrying(longest, facts.last_error.as_deref()) {
+            Some(alert) => drop(facts.alerts.insert(RETRYING.0.to_owned(), alert)),
+            None => drop(facts.alerts.remove(RETRYING.0)),
+        }
     }
 
     pub(crate) fn error(&self, message: String) {
@@ -212,6 +225,7 @@ impl PipelineShared {
             records_per_second,
             bytes_per_second,
             restarts: facts.restarts + steps.iter().map(|(_, step)| step.restarts).sum::<u64>(),
+            alerts: facts.alerts.clone(),
             last_error: own.into_iter().chain(of_steps).max_by_key(|(time, _)| *time).map(|(_, error)| error),
             steps,
             revision,

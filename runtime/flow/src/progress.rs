@@ -37,6 +37,11 @@ impl Progress {
         self.open
     }
 
+    /// Everything before it is done.
+    pub(crate) fn low(&self) -> u64 {
+        self.low
+    }
+
     /// All that tells one state from another, but for what is already completed.
     #[cfg(test)]
     pub(crate) fn hash_state(&self, hasher: &mut impl std::hash::Hasher) {

@@ -185,6 +185,11 @@ impl Keeper {
     /// A batch went well with this plan.
     pub(crate) fn worked(&mut self, plan: &Arc<StreamPlan>) {
         self.calm();
+        self.proved(plan);
+    }
+
+    /// The component of this plan does what it should.
+    pub(crate) fn proved(&mut self, plan: &Arc<StreamPlan>) {
         if self.on_trial(plan) {
             self.proven = Some(plan.clone());
             self.trial = None;

@@ -45,7 +45,7 @@ impl StreamState {
     }
 }
 
-/// What a guest raised and has not cleared.
+/// What a guest, or the flow itself, raised and has not cleared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
     /// How bad.
@@ -93,7 +93,7 @@ pub struct GuestSnapshot {
     pub since_ms: i64,
     /// How the guest says it is; none while it says nothing.
     pub health: Option<Health>,
-    /// What it raised, by name.
+    /// What is raised about it, by name.
     pub alerts: BTreeMap<String, Alert>,
     /// How often it was opened again after a failure.
     pub restarts: u64,
@@ -169,7 +169,7 @@ pub struct PipelineSnapshot {
     pub state: &'static str,
     /// What more there is to say about the state.
     pub detail: String,
-    /// Records in the log that it has not taken.
+    /// Records in the log that it is not done with: those that it has not taken, and those in flight.
     pub lag: u64,
     /// Their bytes.
     pub lag_bytes: u64,
@@ -201,6 +201,8 @@ pub struct PipelineSnapshot {
     pub bytes_per_second: f64,
     /// How often a function was opened again.
     pub restarts: u64,
+    /// What is raised about it, by name.
+    pub alerts: BTreeMap<String, Alert>,
     /// The last error.
     pub last_error: Option<String>,
     /// Its steps by name, in order.

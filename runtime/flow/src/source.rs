@@ -104,6 +104,8 @@ pub(crate) struct Source {
     taken: u64,
     /// A position without records, of a component that is still to show that it works.
     unproven: Option<Vec<u8>>,
+    /// Why the log did not take what this session gave. What came behind it is not taken in either, so that no position passes it.
+    refused: Option<CallError>,
 }
 
 impl Source {
@@ -135,6 +137,7 @@ impl Source {
             next: None,
             taken: 0,
             unproven: None,
+            refused: None,
         }
     }
 
@@ -225,7 +228,7 @@ impl Source {
     async fn serve(&mut self, mut live: Box<Live>) -> ControlFlow<()> {
         self.session = self.acks.begin_session();
         self.again = live.replayable;
-        (self.turn, self.turn_after, self.unproven) = (None, None, None);
+        (self.turn, self.turn_after, self.unproven, self.refused) = (None, None, None, None);
         self.keeper.shared.set_replayable(Some(live.replayable));
         let mut attached = self.acks.attached();
         let mut hasty = 0;
@@ -267,6 +270,11 @@ impl Source {
             self.tell_intake(&order);
             if let Err(error) = self.next(&mut live, &order, &mut attached, &mut hasty).await {
                 return self.broke(&live, &error);
+            }
+            if let Some(error) = self.refused.take() {
+                let broke = self.broke(&live, &error);
+                close(&self.keeper.shared, live).await;
+                return broke;
             }
         }
     }
@@ -317,6 +325,9 @@ impl Source {
             self.send();
         }
         let pulled = pulled?;
+        if self.refused.is_some() {
+            return Ok(());
+        }
         self.keeper.shared.set_memory(live.guest.memory_bytes());
         if pulled.records.is_empty() {
             let early = !disturbed && begun.elapsed() < Duration::from_millis(u64::from(WAIT_MS) / 60);
@@ -341,7 +352,7 @@ impl Source {
         *hasty = 0;
         let count = pulled.records.count;
         self.linger.came(std::time::Instant::now(), count, count >= self.pull.records);
-        self.keeper.worked(&live.plan);
+        self.keeper.proved(&live.plan);
         // The deliberate fault that the crash runs must catch: the upstream forgets what the log does not have yet.
         #[cfg(feature = "fault-settle-early")]
         live.guest.settle(&pulled.records.tokens.to_vec()).await?;
@@ -389,7 +400,7 @@ impl Source {
             letters.extend(large.into_iter().map(|index| self.too_large(&records, index as usize, limit)));
             match records.select(&fitting) {
                 Ok(selected) => records = selected,
-                Err(error) => return self.keeper.shared.error(error.to_string()),
+                Err(error) => return self.refuse(&error),
             }
         }
         let tokens = records.tokens.to_vec();
@@ -421,7 +432,7 @@ impl Source {
             }
             let records = match Batch::concat(&batches) {
                 Ok(records) => records,
-                Err(error) => return self.keeper.shared.error(error.to_string()),
+                Err(error) => return self.refuse(&error),
             };
             let (log, uid) = (self.log.clone(), self.uid.clone());
             let (bytes, positioned) = (records.size() as u64, position.is_some());
@@ -460,9 +471,9 @@ impl Source {
         let Some(pending) = self.pending.take() else { return };
         let receipt = match receipt {
             Ok(receipt) => receipt,
-            // The records are not settled, so the outside system gives them again.
-            Err(error) => return self.keeper.shared.error(format!("records were not taken in: {error}")),
+            Err(error) => return self.refuse(&error),
         };
+        self.keeper.calm();
         self.acks.safe(pending.session, pending.large);
         let count = pending.tokens.len() as u64;
         if !receipt.taken || !self.needs_reader() {

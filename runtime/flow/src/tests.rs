@@ -1,5 +1,6 @@
 //! The flow as a whole, with scripted guests: what is promised to people who run it.
 
+mod alerts;
 mod changes;
 mod steps;
 mod stopping;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ferrule_api::report::{Distribution, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::report::{Alert, Distribution, PipelineStatus, StatusReport, StreamStatus};
 use ferrule_model::capability::AbilityKind;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
@@ -181,8 +181,8 @@ const PIPELINES: &[OfPipeline] = &[
     ("ferrule_pipeline_dropped", "Records given up and not kept", |p, _| Some(Number::Counter(p.dropped))),
     ("ferrule_pipeline_retried", "Attempts to deliver after the first", |p, _| Some(Number::Counter(p.retried))),
     ("ferrule_pipeline_restarts", "Functions opened again after a failure", |p, _| Some(Number::Counter(p.restarts))),
-    ("ferrule_pipeline_lag", "Records in the log that the pipeline has not taken yet", |p, _| Some(gauge(p.lag))),
-    ("ferrule_pipeline_lag_bytes", "Bytes of the records that the pipeline has not taken yet", |p, _| {
+    ("ferrule_pipeline_lag", "Records in the log that the pipeline is not done with", |p, _| Some(gauge(p.lag))),
+    ("ferrule_pipeline_lag_bytes", "Bytes of the records that the pipeline is not done with", |p, _| {
         Some(gauge(p.lag_bytes))
     }),
     ("ferrule_pipeline_lag_seconds", "How long the oldest of them has waited; 0 when there is none", |p, now| {
@@ -194,6 +194,13 @@ const PIPELINES: &[OfPipeline] = &[
         |p, _| Some(Number::Gauge(seconds(p.oldest_ms?))),
     ),
     ("ferrule_pipeline_in_flight", "Records taken and without outcome", |p, _| Some(gauge(p.in_flight))),
+];
+
+/// One for each alert that is raised: of the server, of a stream, of a pipeline.
+const ALERTS: [(&str, &str); 3] = [
+    ("ferrule_alert", "1 for each alert about the server as a whole"),
+    ("ferrule_stream_alert", "1 for each alert about the stream"),
+    ("ferrule_pipeline_alert", "1 for each alert about the pipeline"),
 ];
 
 const SERVER: &[(&str, &str)] = &[
@@ -246,6 +253,29 @@ fn labels_of(pipeline: &PipelineStatus) -> Vec<(String, String)> {
     vec![label("namespace", &pipeline.namespace), label("pipeline", &pipeline.name)]
 }
 
+fn labels_of_stream(stream: &StreamStatus) -> Vec<(String, String)> {
+    vec![
+        label("namespace", &stream.namespace),
+        label("instance", &stream.instance),
+        label("stream", &stream.name),
+        label("direction", &stream.direction),
+    ]
+}
+
+fn alerts(report: &StatusReport) -> Vec<Family> {
+    let samples = |labels: Vec<(String, String)>, alerts: &[Alert]| -> Vec<(Vec<(String, String)>, Number)> {
+        let sample = |alert: &Alert| {
+            let own = [label("alert", &alert.name), label("severity", &alert.severity)];
+            (labels.iter().cloned().chain(own).collect(), up(true))
+        };
+        alerts.iter().map(sample).collect()
+    };
+    let of_streams = report.streams.iter().flat_map(|stream| samples(labels_of_stream(stream), &stream.alerts));
+    let of_pipelines = report.pipelines.iter().flat_map(|pipeline| samples(labels_of(pipeline), &pipeline.alerts));
+    let all = [samples(Vec::new(), &report.alerts), of_streams.collect(), of_pipelines.collect()];
+    ALERTS.iter().zip(all).map(|((name, help), samples)| Family { name: (*name).to_owned(), help, samples }).collect()
+}
+
 fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers, denied: &Denied) -> Vec<Family> {
     let values = [
         (vec![label("version", env!("CARGO_PKG_VERSION"))], Number::Gauge(1.0)),
@@ -265,15 +295,7 @@ fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers
         .map(|((name, help), sample)| Family { name: (*name).to_owned(), help, samples: vec![sample] })
         .collect();
     for (name, help, number) in STREAMS {
-        let samples = report.streams.iter().filter_map(|stream| {
-            let labels = vec![
-                label("namespace", &stream.namespace),
-                label("instance", &stream.instance),
-                label("stream", &stream.name),
-                label("direction", &stream.direction),
-            ];
-            Some((labels, number(stream)?))
-        });
+        let samples = report.streams.iter().filter_map(|stream| Some((labels_of_stream(stream), number(stream)?)));
         all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
     }
     for (name, help, number) in PIPELINES {
@@ -288,6 +310,7 @@ fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers
     });
     let help = "Times a guest reached for what it may not: streams and steps, by what it wanted to do";
     all.push(Family { name: "ferrule_denied".to_owned(), help, samples: denied.collect() });
+    all.extend(alerts(report));
     all.extend(of_guests(guests));
     all
 }
@@ -320,6 +343,10 @@ mod tests {
 
     use super::*;
 
+    fn alert(name: &str) -> Alert {
+        Alert { severity: "warning".to_owned(), name: name.to_owned(), message: "all of it".to_owned() }
+    }
+
     fn report() -> StatusReport {
         let stream = StreamStatus {
             name: "in\"1".to_owned(),
@@ -328,6 +355,7 @@ mod tests {
             state: "running".to_owned(),
             health: "healthy".to_owned(),
             records: 7,
+            alerts: vec![alert("dropping")],
             ..StreamStatus::default()
         };
         let pipeline = PipelineStatus {
@@ -335,6 +363,7 @@ mod tests {
             lag: 3,
             delivered: 4,
             oldest_ms: Some(4_000),
+            alerts: vec![alert("retrying")],
             attempts: Distribution { bounds: vec![1, 2], counts: vec![5, 1, 0], sum: 7 },
             ..PipelineStatus::default()
         };
@@ -342,8 +371,8 @@ mod tests {
             streams: vec![stream],
             pipelines: vec![pipeline],
             time_ms: 5_500,
+            alerts: vec![alert("dead-letters-full")],
             log: LogStatus { transport: "nats".to_owned(), syncs: 8, ..LogStatus::default() },
-            ..StatusReport::default()
         }
     }
 
@@ -378,6 +407,9 @@ mod tests {
             r#"ferrule_denied_total{guest="hall/in",kind="tcp"} 3"#,
             r#"ferrule_log_info{transport="nats"} 1.0"#,
             "ferrule_log_up 1.0",
+            r#"ferrule_alert{alert="dead-letters-full",severity="warning"} 1.0"#,
+            r#"ferrule_stream_alert{namespace="",instance="hall",stream="in\"1",direction="ingress",alert="dropping",severity="warning"} 1.0"#,
+            r#"ferrule_pipeline_alert{namespace="",pipeline="p",alert="retrying",severity="warning"} 1.0"#,
             "ferrule_log_syncs_total 8",
             r#"ferrule_pipeline_lag_seconds{namespace="",pipeline="p"} 1.5"#,
             r#"ferrule_pipeline_oldest_unprocessed_timestamp_seconds{namespace="",pipeline="p"} 4.0"#,

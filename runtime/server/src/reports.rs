@@ -1,5 +1,6 @@
 //! How everything is doing, and what passes: status, records, logs and trials.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -179,21 +180,22 @@ fn stream_status(world: &World, object: &Object, running: Option<&StreamSnapshot
         status.unread_bytes = running.usage.unread_bytes;
         status.dropped = running.usage.dropped;
     }
-    status.alerts = guest
-        .alerts
-        .iter()
-        .map(|(name, alert)| Alert {
-            severity: match alert.severity {
-                Severity::Info => "info",
-                Severity::Warning => "warning",
-                Severity::Critical => "critical",
-            }
-            .to_owned(),
-            name: name.clone(),
-            message: alert.message.clone(),
-        })
-        .collect();
+    status.alerts = alerts(&guest.alerts);
     status
+}
+
+fn alerts(raised: &BTreeMap<String, ferrule_flow::Alert>) -> Vec<Alert> {
+    let alert = |(name, alert): (&String, &ferrule_flow::Alert)| Alert {
+        severity: match alert.severity {
+            Severity::Info => "info",
+            Severity::Warning => "warning",
+            Severity::Critical => "critical",
+        }
+        .to_owned(),
+        name: name.clone(),
+        message: alert.message.clone(),
+    };
+    raised.iter().map(alert).collect()
 }
 
 fn pipeline_status(world: &World, object: &Object, running: Option<&PipelineSnapshot>) -> PipelineStatus {
@@ -241,6 +243,7 @@ fn pipeline_status(world: &World, object: &Object, running: Option<&PipelineSnap
     status.oldest_ms = running.oldest_ms;
     status.records_per_second = running.records_per_second;
     status.restarts = running.restarts;
+    status.alerts = alerts(&running.alerts);
     status.last_error = running.last_error.clone().unwrap_or_default();
     status
 }

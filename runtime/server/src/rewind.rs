@@ -3,7 +3,7 @@
 use ferrule_api::Error;
 use ferrule_api::report::ReadFrom;
 use ferrule_api::request::{Rewind, RewindTo};
-use ferrule_flow::FlowError;
+use ferrule_flow::{FlowError, LogError};
 use ferrule_model::{Code, Diagnostic, Kind};
 
 use crate::platform::Inner;
@@ -33,6 +33,10 @@ pub(crate) async fn rewind(inner: &Inner, rewind: Rewind) -> Result<Vec<ReadFrom
                 )
                 .help("records that are to be read again must be in a log that lasts: see the server's `transport`"),
                 FlowError::Unknown(_) => reports::not_running(&pipeline),
+                FlowError::Log(LogError::Unavailable(_)) => {
+                    Diagnostic::new(Code::NotReady, format!("{title} is not rewound: {error}"))
+                        .help("it goes on where it was; ask again when `ferrule status` shows no trouble of the log")
+                }
                 FlowError::Log(_) => Diagnostic::new(Code::BadValue, format!("{title} cannot be rewound: {error}")),
                 _ => Diagnostic::new(Code::NotReady, format!("{title} cannot be rewound: {error}")),
             };

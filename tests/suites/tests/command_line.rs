@@ -79,6 +79,38 @@ spec:
 }
 
 #[test]
+fn the_last_table_of_a_run_has_every_record() {
+    let ferrule = Ferrule::idle();
+    let out = ferrule.folder().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let folder = out.display();
+    let file = ferrule.file(
+        "fast.yaml",
+        format!(
+            "apiVersion: connector.ferrule.dev/v1
+kind: Pipeline
+metadata: {{name: fast}}
+spec:
+  source: {{class: generator, parameters: {{rate: 0, size: 100}}}}
+  sink: {{class: file, parameters: {{folder: '{folder}', file: lines.txt, sync: false}}}}
+---
+apiVersion: connector.ferrule.dev/v1
+kind: Grant
+metadata: {{name: lines}}
+spec: {{class: file, allow: [{{write: '{folder}'}}, {{read: '{folder}'}}]}}
+"
+        ),
+    );
+    let run = ["run", file.to_str().unwrap(), "--until-records", "20000", "-o", "json"];
+    let report: serde_json::Value = serde_json::from_str(&ferrule.run(&run).ok().out).unwrap();
+    let lines = std::fs::read(out.join("lines.txt")).unwrap().iter().filter(|byte| **byte == b'\n').count() as u64;
+    let (pipeline, streams) = (&report["pipelines"][0], report["streams"].as_array().unwrap());
+    let counts = [&pipeline["delivered"], &streams[0]["records"], &streams[1]["records"]].map(|count| count.as_u64());
+    assert_eq!(counts, [Some(lines); 3], "{report}");
+    assert_eq!((&pipeline["lag"], &pipeline["state"]), (&0.into(), &"running".into()), "{report}");
+}
+
+#[test]
 fn running_says_what_is_not_there_and_what_is() {
     let ferrule = Ferrule::idle();
     let run = |spec: &str| {

@@ -223,3 +223,66 @@ fn a_component_that_fails_gives_its_place_back() {
     let stream = ferrule.ready("stream", "steady-source");
     assert_eq!(stream["status"]["details"]["rolledBack"]["running"].as_str(), Some(good.as_str()));
 }
+
+#[test]
+fn a_pipeline_reads_again_from_a_time() {
+    let ferrule = Ferrule::start();
+    let out = ferrule.folder().join("out");
+    fs::create_dir(&out).unwrap();
+    let folder = out.to_str().unwrap();
+    let document = |count: usize| {
+        pipeline(
+            "line",
+            &format!("{{class: generator, parameters: {{rate: 0, count: {count}, size: 64}}}}"),
+            "[]",
+            &format!("{{class: file, parameters: {{folder: '{folder}', file: lines.txt}}}}"),
+        ) + &file_grant(folder)
+    };
+    let arrived = || -> Vec<u64> {
+        let text = fs::read_to_string(out.join("lines.txt")).unwrap_or_default();
+        let number = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?["sequence"].as_u64();
+        text.lines().filter_map(number).collect()
+    };
+    ferrule.apply(&document(100)).ok();
+    until("the first", || (arrived().len() == 100).then_some(()));
+    // The log tells milliseconds apart: the next records are of a later one.
+    let now = || ferrule.status()["timeMs"].as_u64().unwrap();
+    let first = now();
+    until("a later time", || (now() > first + 1).then_some(()));
+    let between = now();
+    until("a later time", || (now() > between).then_some(()));
+    ferrule.apply(&document(150)).ok();
+    until("the rest", || (arrived().len() == 150).then_some(()));
+    let rewind = |to: &str| ferrule.run(&["pipeline", "rewind", "line", "--to", to]);
+    let time = time(between);
+    let said = rewind(&time).ok().out;
+    assert!(said.contains("again from offset 100"), "{said}");
+    until("the rest again", || (arrived().len() == 200).then_some(()));
+    let expected: Vec<u64> = (0..150).chain(100..150).collect();
+    assert_eq!(arrived(), expected);
+    assert!(rewind("-1h").ok().out.contains("again from offset 0"));
+    until("all again", || (arrived().len() == 350).then_some(()));
+    rewind("yesterday").fails(2, &["expected beginning, a time such as"]);
+}
+
+/// A time in milliseconds since 1970 as people write it, which are whole days of 86,400 seconds.
+fn time(milliseconds: u64) -> String {
+    let (days, of_day) = (milliseconds / 86_400_000, milliseconds % 86_400_000);
+    let (mut year, mut rest) = (1970, days);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    while rest >= 365 + u64::from(leap(year)) {
+        rest -= 365 + u64::from(leap(year));
+        year += 1;
+    }
+    let february = 28 + u64::from(leap(year));
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] {
+        if rest < length {
+            break;
+        }
+        rest -= length;
+        month += 1;
+    }
+    let (hour, minute, second) = (of_day / 3_600_000, of_day / 60_000 % 60, of_day / 1_000 % 60);
+    format!("{year}-{month:02}-{:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", rest + 1, of_day % 1_000)
+}

@@ -380,6 +380,7 @@ fn pipeline_out(p: PipelineStatus) -> proto::PipelineStatus {
         batches: Some(p.batches.into()),
         lag_bytes: p.lag_bytes,
         oldest_ms: p.oldest_ms,
+        alerts: p.alerts.into_iter().map(alert_out).collect(),
         conditions: conditions_out(&p.conditions),
     }
 }
@@ -409,6 +410,7 @@ fn pipeline_in(p: proto::PipelineStatus) -> Result<PipelineStatus, Error> {
         batches: p.batches.unwrap_or_default().into(),
         lag_bytes: p.lag_bytes,
         oldest_ms: p.oldest_ms,
+        alerts: p.alerts.into_iter().map(alert_in).collect(),
         conditions: conditions_in(p.conditions)?,
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::Args;
-use ferrule_api::report::{ComponentFacts, Distribution, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::report::{Alert, ComponentFacts, Distribution, PipelineStatus, StatusReport, StreamStatus};
 use ferrule_api::request::{Inspection, StatusQuery};
 use ferrule_api::{Client, Platform};
 use ferrule_model::conditions::{Condition, Truth};
@@ -267,9 +267,7 @@ fn stream_text(text: &mut String, s: &StreamStatus) {
     if s.suppressed_log_lines > 0 {
         field(text, "Log lines", &format!("{} lines over the rate were not kept", s.suppressed_log_lines));
     }
-    for alert in &s.alerts {
-        field(text, "Alert", &format!("{} {}: {}", alert.severity, alert.name, alert.message));
-    }
+    alerts(text, &s.alerts);
 }
 
 fn pipeline_text(text: &mut String, p: &PipelineStatus, now_ms: i64) {
@@ -278,7 +276,7 @@ fn pipeline_text(text: &mut String, p: &PipelineStatus, now_ms: i64) {
         [p.source.as_str()].into_iter().chain(p.steps.iter().map(String::as_str)).chain([p.sink.as_str()]).collect();
     field(text, "Path", &path.join(" -> "));
     field(text, "Throughput", &format!("{} records/s", short_number(p.records_per_second)));
-    field(text, "Lag", &format!("{} records ({} bytes); {} in flight", p.lag, p.lag_bytes, p.in_flight));
+    field(text, "Lag", &format!("{} records ({} bytes); {} of them in flight", p.lag, p.lag_bytes, p.in_flight));
     if p.oldest_ms.is_some() {
         field(text, "Behind", &format!("the oldest of them has waited {}", views::behind(p, now_ms)));
     }
@@ -291,6 +289,13 @@ fn pipeline_text(text: &mut String, p: &PipelineStatus, now_ms: i64) {
     field(text, "Attempts", &spread(&p.attempts, "a record"));
     field(text, "Restarts", &p.restarts.to_string());
     field(text, "Last error", if p.last_error.is_empty() { "none" } else { &p.last_error });
+    alerts(text, &p.alerts);
+}
+
+fn alerts(text: &mut String, alerts: &[Alert]) {
+    for alert in alerts {
+        field(text, "Alert", &format!("{} {}: {}", alert.severity, alert.name, alert.message));
+    }
 }
 
 /// The mean, and which part is up to each bound, such as `1.2 a record; up to 1: 90 %, up to 2: 98 %, more: 2 %`.

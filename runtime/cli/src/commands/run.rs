@@ -81,8 +81,6 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
 
 /// How often the state is looked at.
 const LOOK: Duration = Duration::from_millis(250);
-/// How often it is looked at while everything stops.
-const LAST_LOOK: Duration = Duration::from_millis(5);
 /// How often a line about it is written where nothing can be redrawn.
 const LINE: Duration = Duration::from_secs(5);
 
@@ -140,20 +138,13 @@ impl Run {
         // Whatever happened, what is in flight gets its chance.
         let platform = server.platform();
         let mut report = platform.status(StatusQuery::default()).await?;
-        let mut stop = std::pin::pin!(server.stop());
-        let drained = loop {
-            tokio::select! {
-                drained = &mut stop => break drained,
-                _ = signals.next() => break false,
-                () = tokio::time::sleep(LAST_LOOK) => {}
-            }
-            // What has ended has no counts any more.
-            if let Ok(now) = platform.status(StatusQuery::default()).await
-                && moved(&now) >= moved(&report)
-            {
-                report = now;
-            }
+        let drained = tokio::select! {
+            drained = server.stop() => drained,
+            _ = signals.next() => false,
         };
+        if let Ok(last) = platform.status(StatusQuery::default()).await {
+            report = in_the_end(report, last);
+        }
         let Some((outcome, tails)) = watched? else { return Ok(()) };
         for tail in tails {
             tail.abort();
@@ -336,6 +327,25 @@ fn with_offer(error: Error, offered: &[PathBuf]) -> Error {
         });
     }
     Error::Refused(problems)
+}
+
+/// The last counts, with the states and rates from before everything stopped.
+fn in_the_end(before: StatusReport, mut last: StatusReport) -> StatusReport {
+    for stream in &mut last.streams {
+        let Some(before) = before.streams.iter().find(|before| before.uid == stream.uid) else { continue };
+        stream.state.clone_from(&before.state);
+        stream.health.clone_from(&before.health);
+        stream.health_message.clone_from(&before.health_message);
+        stream.alerts.clone_from(&before.alerts);
+        (stream.replayable, stream.memory_bytes) = (before.replayable, before.memory_bytes);
+        (stream.records_per_second, stream.bytes_per_second) = (before.records_per_second, before.bytes_per_second);
+    }
+    for pipeline in &mut last.pipelines {
+        let Some(before) = before.pipelines.iter().find(|before| before.uid == pipeline.uid) else { continue };
+        pipeline.state.clone_from(&before.state);
+        pipeline.records_per_second = before.records_per_second;
+    }
+    last
 }
 
 /// All records that went anywhere.

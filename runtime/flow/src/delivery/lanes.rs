@@ -236,6 +236,11 @@ impl Lanes {
         Some(run)
     }
 
+    /// All runs that are held.
+    pub(super) fn held(&self) -> impl Iterator<Item = &Run> {
+        self.lanes.values().flat_map(|lane| lane.held.iter())
+    }
+
     /// The oldest run that is held.
     pub(super) fn oldest(&self) -> Option<&Run> {
         let (_, key) = self.heads.first_key_value()?;

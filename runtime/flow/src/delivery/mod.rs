@@ -131,7 +131,7 @@ impl Delivery {
     fn add(&mut self, offered: Duration, sink: usize, ids: Range<u64>, lane: LaneKey, sizes: Sizes) {
         let Some(outlet) = self.outlets.get_mut(sink) else { return };
         self.next_id = ids.end;
-        let run = Run { ids, lane, sizes, offered, until: Duration::ZERO, attempts: 0, retries: 0 };
+        let run = Run { ids, lane, sizes, offered, until: Duration::ZERO, attempts: 0, retries: 0, postponed: None };
         self.open += run.len();
         outlet.fresh.offer(run);
     }
@@ -159,6 +159,11 @@ impl Delivery {
         self.outlets.iter().filter_map(|outlet| outlet.next_expiry(&self.policy)).min()
     }
 
+    /// Since when the sink has put off the record that is not done and was put off first; none if none was. Looks at all that is held.
+    pub fn postponed_since(&self) -> Option<Duration> {
+        self.outlets.iter().filter_map(Outlet::postponed_since).min()
+    }
+
     /// What a sink said. An answer for a record that is not in flight is not for us.
     pub fn outcome(&mut self, now: Duration, id: u64, outcome: Outcome) -> Option<Done> {
         let (sink, outlet) = self.outlets.iter_mut().enumerate().find(|(_, outlet)| outlet.flying.contains(id))?;
@@ -173,6 +178,7 @@ impl Delivery {
             Outcome::Rejected { reason } => (LetterCode::Rejected, reason),
             Outcome::Retry { after, reason } => {
                 run.retries += 1;
+                run.postponed.get_or_insert(now);
                 match self.policy.limit(&run, now) {
                     Some((code, limit)) => (code, format!("{limit}: {reason}")),
                     None => {

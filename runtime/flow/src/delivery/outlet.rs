@@ -198,6 +198,12 @@ impl Outlet {
         oldest.into_iter().flatten().map(|run| run.offered + age).min()
     }
 
+    /// When the first of those was put off that are not done.
+    pub(super) fn postponed_since(&self) -> Option<Duration> {
+        // What was put off is in a lane until it is written again.
+        self.lanes.held().chain(self.flying.iter()).filter_map(|run| run.postponed).min()
+    }
+
     /// Takes what was offered before `limit` or then, and is not in flight.
     pub(super) fn take_old(&mut self, limit: Duration) -> Vec<Run> {
         let mut old = Vec::new();

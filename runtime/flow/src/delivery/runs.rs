@@ -57,6 +57,8 @@ pub(super) struct Run {
     pub(super) until: Duration,
     pub(super) attempts: u32,
     pub(super) retries: u32,
+    /// When the sink first put it off.
+    pub(super) postponed: Option<Duration>,
 }
 
 impl Run {
@@ -129,7 +131,6 @@ impl Runs {
         self.runs.front_mut()
     }
 
-    #[cfg(test)]
     pub(super) fn iter(&self) -> impl Iterator<Item = &Run> {
         self.runs.iter()
     }

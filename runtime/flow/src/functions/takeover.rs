@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Cancelled, Halt, Step, close_all};
+use super::step::Step;
+use super::{Cancelled, Halt, close_all};
 use crate::plan::StepPlan;
 use crate::snapshot::StreamState;
 use crate::takeover::{may_overlap, rolled_back};

@@ -141,6 +141,7 @@ impl Pipeline {
                 for (id, outcome) in answers.others {
                     if let Outcome::Retry { reason, .. } = &outcome {
                         self.shared.postponed(reason);
+                        self.postponed.get_or_insert(now);
                     }
                     if let Some(done) = self.delivery.outcome(now, id, outcome) {
                         self.finish(done);

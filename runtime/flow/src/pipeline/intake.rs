@@ -1,12 +1,13 @@
 //! The side of a pipeline that reads: where it begins in a stream's log, what of it is done, and which ids it has seen.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{Column, RecordId};
-use ferrule_transport::{Cursor, Log, LogReader, ReaderId, StartAt};
+use ferrule_transport::{Cursor, Entries, Lag, Log, LogReader, ReaderId, StartAt};
 
 use crate::acks::{Acks, Slot};
 use crate::error::FlowError;
@@ -26,6 +27,7 @@ pub(super) struct SourceSide {
     pub(super) slot: Slot,
     pub(super) reader: Box<dyn LogReader>,
     pub(super) progress: Progress,
+    hand: Hand,
     /// Ids that were seen, if the pipeline looks at them.
     seen: Option<Seen>,
     /// The offset that draining ends at.
@@ -37,11 +39,53 @@ pub(super) struct SourceSide {
     pub(super) counted: usize,
 }
 
+/// The batches that were taken and are not done to their end.
+#[derive(Default)]
+struct Hand {
+    /// In order: the offset behind the last record, how many there are, their bytes, and when they were appended.
+    batches: VecDeque<(u64, u64, u64, i64)>,
+    records: u64,
+    bytes: u64,
+}
+
+impl Hand {
+    fn take(&mut self, entries: &Entries) {
+        let (count, bytes) = (entries.records.len() as u64, entries.records.size() as u64);
+        self.batches.push_back((entries.first_offset + count, count, bytes, entries.appended_ms));
+        self.records += count;
+        self.bytes += bytes;
+    }
+
+    /// What of them is not done: all before `low` is, and `open` of the rest are not.
+    fn lag(&mut self, low: u64, open: u64) -> Lag {
+        while let Some((_, count, bytes, _)) = self.batches.pop_front_if(|(end, ..)| *end <= low) {
+            self.records -= count;
+            self.bytes -= bytes;
+        }
+        let oldest_ms = self.batches.front().filter(|_| open > 0).map(|(.., appended_ms)| *appended_ms);
+        // Which of them are done is not looked up: each counts as the mean of them.
+        let bytes = u128::from(self.bytes) * u128::from(open) / u128::from(self.records.max(1));
+        Lag { records: open, bytes: u64::try_from(bytes).unwrap_or(u64::MAX), oldest_ms }
+    }
+}
+
 impl SourceSide {
     /// A stream whose reader is where the pipeline begins.
     pub(super) fn new(uid: Uid, acks: Arc<Acks>, slot: Slot, reader: Box<dyn LogReader>, seen: Option<Seen>) -> Self {
-        let progress = Progress::starting_at(reader.position());
-        Self { uid, acks, slot, reader, progress, seen, until: None, closed: false, touched: false, counted: 0 }
+        let (progress, hand) = (Progress::starting_at(reader.position()), Hand::default());
+        Self { uid, acks, slot, reader, progress, hand, seen, until: None, closed: false, touched: false, counted: 0 }
+    }
+
+    /// Records came from the log.
+    pub(super) fn take(&mut self, entries: &Entries) {
+        self.progress.take(entries.first_offset, entries.records.len());
+        self.hand.take(entries);
+    }
+
+    /// What of the stream is not done: it waits in the log or is in hand.
+    pub(super) fn lag(&mut self) -> Lag {
+        let (waiting, hand) = (self.reader.lag(), self.hand.lag(self.progress.low(), self.progress.open() as u64));
+        sum(waiting, hand)
     }
 
     /// Whether there is something of it to be read.
@@ -163,4 +207,13 @@ async fn look_back(
         }
     }
     Ok(seen)
+}
+
+/// Both together.
+pub(super) fn sum(one: Lag, other: Lag) -> Lag {
+    Lag {
+        records: one.records + other.records,
+        bytes: one.bytes + other.bytes,
+        oldest_ms: one.oldest_ms.into_iter().chain(other.oldest_ms).min(),
+    }
 }

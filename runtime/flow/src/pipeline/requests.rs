@@ -30,7 +30,11 @@ impl Pipeline {
         for uid in &self.order.plan.sources {
             replayable(&*self.around.log, uid)?;
         }
-        self.rebuild(Some(to)).await;
+        if let Some(error) = self.rebuild(Some(to)).await {
+            // Nobody is told of a rewind that comes later: what is not read yet goes on where it was.
+            self.absent.iter_mut().for_each(|absent| absent.rewind = None);
+            return Err(error);
+        }
         Ok(self.sources.iter().map(|side| (side.uid.clone(), side.reader.position())).collect())
     }
 
@@ -80,7 +84,7 @@ impl Pipeline {
 
     /// Begins the next part of what is offered again, when the functions are free.
     pub(super) fn offer_again(&mut self) {
-        while self.staged.is_none() && self.turning.is_none() {
+        while self.is_free() {
             let Some(offer) = self.offers.pop_front() else { return };
             let Some(replaying) = self.replays.get(&offer.replay) else { continue };
             let letters: Vec<&DeadLetter> =

@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
-use super::intake::SourceSide;
+use super::intake::{SourceSide, sum};
 
 /// How long to wait before a log that could not be read is asked again.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -133,17 +133,12 @@ impl Sources {
         self.trouble.values().filter_map(|(_, again)| *again).filter(move |again| *again > now)
     }
 
-    /// What waits in all of them. Of many it may be a little old; `next_look` then says when to ask again.
+    /// What is not done of all of them. Of many it may be a little old; `next_look` then says when to ask again.
     pub(super) fn lag(&mut self) -> Lag {
         let now = Instant::now();
         self.stale = self.look_at.is_some_and(|at| now < at);
         if !self.stale {
-            let lags = self.sides.iter().map(|side| side.reader.lag());
-            self.lag = lags.fold(Lag::default(), |sum, lag| Lag {
-                records: sum.records + lag.records,
-                bytes: sum.bytes + lag.bytes,
-                oldest_ms: sum.oldest_ms.into_iter().chain(lag.oldest_ms).min(),
-            });
+            self.lag = self.sides.iter_mut().map(SourceSide::lag).fold(Lag::default(), sum);
             let many = u32::try_from(self.sides.len()).unwrap_or(u32::MAX);
             self.look_at = (self.sides.len() > FEW).then(|| now + LOOK_EACH * many);
         }

@@ -1,10 +1,26 @@
 //! What a session gave and is not in the log when it ends: what of it is given up, and that the rest is appended before the next
 //! session opens.
 
+use std::fmt::Display;
+
+use ferrule_host::CallError;
+use ferrule_model::Code;
+
 use super::{Source, append};
 use crate::snapshot::StreamState;
 
 impl Source {
+    /// The log does not take records, and waiting would not change it: the session is to end. Its records are not settled, and no
+    /// position behind them is saved, so that an outside system that can gives them again.
+    pub(super) fn refuse(&mut self, error: &dyn Display) {
+        let message = format!("records were not taken in: {error}");
+        if self.again {
+            // A later position would pass them.
+            self.gathered.clear();
+        }
+        self.refused = Some(CallError::Host { code: Code::Internal, message });
+    }
+
     /// The session is over. What comes again is given up, because taking it in too would make two of each. What was given before a
     /// position is kept: an append under way may be done whoever waits for it, and the next session goes on behind it.
     pub(super) fn forget(&mut self) {

@@ -10,6 +10,55 @@ use crate::fakes::{Behaviour, Fake, Harness, World, trap};
 use crate::{FlowError, LetterCode, TailTarget};
 
 #[tokio::test]
+async fn a_record_of_which_a_function_makes_more_than_a_batch_holds_is_refused_alone() {
+    let mut harness = Harness::new(World::default());
+    let world = Arc::new(World::default());
+    // Of a large record it makes so many that they are over 4 GiB together, and says so in a few bytes.
+    harness.step("many", &world, |batch: &Batch| {
+        let origins = (0..).zip(batch.iter()).flat_map(|(index, record)| {
+            let times = if record.payload.len() > 1_000 { 9_000 } else { 1 };
+            std::iter::repeat_n(index, times)
+        });
+        Ok(Transformed { origins: origins.collect(), ..Transformed::default() })
+    });
+    harness.start().await;
+    let large = "x".repeat(500_000);
+    let number = |number: usize| if number == 7 { large.clone() } else { number.to_string() };
+    harness.source.publish((0..50).map(|index| (format!("k{}", index % 5), number(index))));
+    harness.until_settled(50).await;
+    let letters = harness.letters.letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!((letters[0].code, letters[0].step.as_str()), (LetterCode::Malformed, "many"));
+    assert_eq!(letters[0].address.as_ref().unwrap().offset, 7);
+    assert!(letters[0].reason.contains("its answers do not fit together"), "{}", letters[0].reason);
+    let delivered = harness.sink.delivered();
+    assert_eq!(delivered.len(), 49);
+    assert!(keys_in_order(&delivered));
+}
+
+#[tokio::test]
+async fn functions_that_end_by_themselves_are_started_again_with_what_they_had() {
+    for parallelism in [1, 2] {
+        let mut harness = Harness::new(World::default());
+        let (world, panics) = (Arc::new(World::default()), std::sync::atomic::AtomicU32::new(2));
+        harness.step("fragile", &world, move |batch: &Batch| {
+            let left = panics.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+            assert!(left.is_err(), "scripted: a fault of the host's own");
+            Ok(Transformed::pass(batch.count))
+        });
+        harness.plan.pipelines[0].steps[0].parallelism = parallelism;
+        harness.start().await;
+        harness.publish(100);
+        harness.until_settled(100).await;
+        let delivered = harness.sink.delivered();
+        assert_eq!(delivered.len(), 100);
+        assert!(keys_in_order(&delivered));
+        let error = harness.pipeline().last_error.unwrap();
+        assert!(error.contains("the functions ended unexpectedly"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn functions_filter_split_merge_and_reject() {
     let mut harness = Harness::new(World::default());
     let world = Arc::new(World::default());

@@ -99,3 +99,34 @@ async fn what_is_not_delivered_at_the_stop_is_not_settled() {
     assert_eq!((harness.source.closed.load(SeqCst), harness.sink.closed.load(SeqCst)), (1, 1));
     assert_eq!(harness.flow.apply(harness.plan.clone()).await, Err(FlowError::Stopped));
 }
+
+#[tokio::test]
+async fn a_stop_after_a_drain_takes_what_waited_for_room() {
+    for drained in ["in", "p", "out"] {
+        let bounds = ferrule_transport::Bounds { records: 10, bytes: 1 << 20 };
+        let mut harness = Harness::with_bounds(World::default(), bounds);
+        (harness.plan.pipelines[0].batch.records, harness.plan.pipelines[0].batch.window) = (5, 5);
+        harness.start().await;
+        harness.flow.drain(&drained.into(), Duration::from_secs(10)).await.unwrap();
+        harness.publish(30);
+        if drained == "p" {
+            harness.until("taken in", |flow| flow.streams["in"].records == 30).await;
+            harness.until("its lag is known", |flow| flow.pipelines["p"].lag == 30).await;
+            harness.publish_range(30..60);
+            harness.until("full", |flow| flow.streams["in"].guest.detail == "held back: the log is full").await;
+        }
+        harness.flow.stop(Duration::from_secs(10)).await.unwrap();
+        let given = harness.source.given.lock().unwrap().len();
+        let last = harness.flow.snapshot();
+        let (stream, pipeline) = (&last.streams["in"], &last.pipelines["p"]);
+        assert_eq!(
+            (harness.sink.delivered().len(), stream.records, pipeline.delivered),
+            (given, given as u64, given as u64)
+        );
+        assert_eq!(
+            (stream.guest.state, pipeline.state, pipeline.lag),
+            (StreamState::Stopped, "stopped", 0),
+            "{drained}"
+        );
+    }
+}

@@ -135,6 +135,8 @@ impl Column {
             return Ok(Self::default());
         }
         let total: usize = rows.iter().map(|&row| self.range(row as usize).len()).sum();
+        // Before anything is copied: an answer of a few bytes may ask for all of this.
+        u32::try_from(total).map_err(|_| BatchError::TooLarge)?;
         let mut builder = ColumnBuilder::with_capacity(rows.len(), total);
         for &row in rows {
             builder.push(self.get(row as usize))?;

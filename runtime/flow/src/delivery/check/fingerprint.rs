@@ -48,8 +48,8 @@ fn hash_outlet(outlet: &Outlet, view: &View, hasher: &mut impl Hasher) {
 
 fn hash_runs(runs: &Runs, view: &View, hasher: &mut impl Hasher) {
     (runs.records(), runs.bytes()).hash(hasher);
-    for Run { ids, lane, sizes: _, offered, until, attempts: _, retries } in runs.iter() {
-        // Sizes follow from the ids; attempts are only reported.
+    for Run { ids, lane, sizes: _, offered, until, attempts: _, retries, postponed: _ } in runs.iter() {
+        // Sizes follow from the ids; attempts, and since when a record is put off, are only reported.
         (ids, lane, view.now.saturating_sub(*offered).min(view.oldest)).hash(hasher);
         (until.saturating_sub(view.now), until.is_zero(), retries.min(&view.retries)).hash(hasher);
     }

@@ -99,6 +99,8 @@ struct Account {
     /// A sink asked not to see it before.
     until: Duration,
     retries: u32,
+    /// When the sink first put it off.
+    postponed: Option<Duration>,
 }
 
 /// The core, and what it is held against.
@@ -277,7 +279,8 @@ impl World {
             hold!(ids == (first..first + count as u64), "ids {ids:?} were given instead of {first} and so on");
             for &(sink, key, size) in outputs {
                 let (offered, place, until) = (self.now, Place::Waiting, Duration::ZERO);
-                self.accounts.push(Account { sink, key, size, input, offered, place, until, retries: 0 });
+                let (retries, postponed) = (0, None);
+                self.accounts.push(Account { sink, key, size, input, offered, place, until, retries, postponed });
                 self.progress.add(input as u64);
             }
         }
@@ -346,6 +349,7 @@ impl World {
         let account = &mut self.accounts[id as usize];
         if let Outcome::Retry { after, .. } = &outcome {
             account.retries += 1;
+            account.postponed.get_or_insert(now);
             let least = after.unwrap_or(policy.backoff.first.min(policy.backoff.longest) / 16);
             let spent = policy.attempts.is_some_and(|limit| account.retries >= limit)
                 || policy.age.is_some_and(|age| now >= account.offered + age);
@@ -460,6 +464,9 @@ impl World {
             hold!(!twice, "input {offset} is completed twice");
         }
         hold!(self.completed == finished, "completed are {:?} instead of {finished:?}", self.completed);
+        let open = self.accounts.iter().filter(|account| account.place != Place::Done);
+        let (since, said) = (open.filter_map(|account| account.postponed).min(), self.delivery.postponed_since());
+        hold!(said == since, "records are put off since {since:?}, and {said:?} is said");
         Ok(())
     }
 
