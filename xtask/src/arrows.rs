@@ -47,7 +47,12 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
         "the command line talks to a server, and starts one",
     ),
     ("ferrule-demo", &[], "a sample uses the platform from outside"),
-    ("ferrule-suites", &[], "the suites see the platform from outside"),
+    ("ferrule-suites", &["ferrule-naughty"], "the suites see the platform from outside"),
+    (
+        "ferrule-naughty",
+        &["ferrule-model", "ferrule-host"],
+        "hostile guests are tried on the host alone; the suites try a few of them on the whole platform",
+    ),
     (
         "ferrule-crash",
         &[],
@@ -55,8 +60,13 @@ const ARROWS: &[(&str, &[&str], &str)] = &[
     ),
     (
         "ferrule-bench",
-        &["ferrule-model", "ferrule-host", "ferrule-transport", "ferrule-flow", "json-field"],
+        &["ferrule-model", "ferrule-host", "ferrule-transport", "ferrule-flow", "ferrule-naughty", "json-field"],
         "the benchmarks run what records pass through, in one process and without the server around it",
+    ),
+    (
+        "ferrule-fuzz",
+        &["ferrule-model", "ferrule-transport", "ferrule-api"],
+        "what is fuzzed is what reads bytes of strangers, and nothing around it",
     ),
     ("json-field", &[], "a guest and its native counterpart share it, so it knows neither side"),
     ("xtask", &[], "the project's commands must work before anything else compiles"),

@@ -22,10 +22,12 @@ cargo xtask COMMAND
   test [FILTER]                set up and run every test
   guests                       build all guests (target/guests, target/test-guests); only what changed
   bench SUITE [--peers] [--json FILE] [--write]
-                               measure: hop, pipeline, json, mqtt, log, start, latency; `bench --help` tells more
+                               measure: hop, pipeline, json, mqtt, log, start, latency, neighbours; `bench --help` tells more
   bench gate                   fail when guest code or the boundary became dear beside native code
   crash [--kills N] [--seed S] [--scenario NAME] [--fault]
                                kill -9 the runtime at random moments and prove that nothing is lost; --help tells more
+  fuzz [TARGET] [--seconds N] [--seed S]
+                               feed the readers of strangers' bytes with random and mutated input: batch, grant, document, log, wire
   lint                         formatting, clippy, rustdoc, licences and bans
   interop                      make a project of each kind; lint, build (cargo-component), test and run it, and one guest
   tutorial                     run the commands of docs/tutorial.md, and compare what they print with what it shows
@@ -65,6 +67,10 @@ fn follow_command_line() -> Result<()> {
         }
         "bench" => bench(&rest),
         "crash" => crash::run(&rest),
+        "fuzz" => {
+            process::build(&[])?;
+            process::run(process::built("ferrule-fuzz"), &rest)
+        }
         "lint" => lint::all(),
         "interop" => scaffold::try_all(),
         "tutorial" => {

@@ -213,6 +213,30 @@ pub struct Alert {
     pub message: String,
 }
 
+/// Bytes to and from one target.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TargetBytes {
+    /// A name or address with its port; `listen ADDRESS` for who calls there; `others` for those over the number that is kept.
+    pub target: String,
+    /// From there.
+    pub received: u64,
+    /// To there.
+    pub sent: u64,
+}
+
+/// A limit of a guest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LimitStatus {
+    /// As documents name it, such as `memory`.
+    pub name: String,
+    /// Its value in bytes, milliseconds, percent or pieces.
+    pub value: u64,
+    /// Its value as documents write it.
+    pub text: String,
+    /// How often it was reached.
+    pub reached: u64,
+}
+
 /// How a stream is doing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -257,6 +281,16 @@ pub struct StreamStatus {
     pub replayable: Option<bool>,
     /// What the guest holds now.
     pub memory_bytes: u64,
+    /// The most that one of its sessions held.
+    pub peak_memory_bytes: u64,
+    /// Calls that were made into the guest.
+    pub calls: u64,
+    /// How long they computed in all, in seconds.
+    pub cpu_seconds: f64,
+    /// Bytes to and from outside, by target.
+    pub targets: Vec<TargetBytes>,
+    /// What the guest may use, and how often that was not enough.
+    pub limits: Vec<LimitStatus>,
     /// What is raised about it and not cleared.
     pub alerts: Vec<Alert>,
     /// Lines of log that went over the rate.

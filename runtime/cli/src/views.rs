@@ -236,6 +236,30 @@ pub(crate) fn streams_table(streams: &[StreamStatus]) -> Table {
     table
 }
 
+/// What streams take of the machine, as rows.
+pub(crate) fn usage_table(streams: &[StreamStatus]) -> Table {
+    let mut table =
+        Table::new(["STREAM", "CPU SECONDS", "CALLS", "MEMORY", "PEAK", "RECEIVED", "SENT", "LIMITS REACHED"]);
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    let amount = |bytes: u64| short_number(bytes as f64);
+    for s in streams {
+        let reached: Vec<&str> = s.limits.iter().filter(|l| l.reached > 0).map(|l| l.name.as_str()).collect();
+        let tone = if reached.is_empty() { Tone::Plain } else { Tone::Bad };
+        let plain = |text: String| (text, Tone::Plain);
+        table.toned([
+            plain(s.name.clone()),
+            plain(format!("{:.1}", s.cpu_seconds)),
+            plain(amount(s.calls)),
+            plain(amount(s.memory_bytes)),
+            plain(amount(s.peak_memory_bytes)),
+            plain(amount(s.targets.iter().map(|t| t.received).sum())),
+            plain(amount(s.targets.iter().map(|t| t.sent).sum())),
+            (if reached.is_empty() { "-".to_owned() } else { reached.join(",") }, tone),
+        ]);
+    }
+    table
+}
+
 /// Pipelines as rows.
 pub(crate) fn pipelines_table(pipelines: &[PipelineStatus], now_ms: i64) -> Table {
     let mut table = Table::new([

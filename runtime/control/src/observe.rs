@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use ferrule_flow::{Alert, FlowSnapshot, GuestSnapshot, PipelineSnapshot, RolledBack, StreamSnapshot, StreamState};
+use ferrule_flow::{
+    Alert, CrashLoop, FlowSnapshot, GuestSnapshot, PipelineSnapshot, RolledBack, StreamSnapshot, StreamState,
+};
 use ferrule_model::component::Direction;
 use ferrule_model::conditions::types;
-use ferrule_model::{Kind, Truth};
+use ferrule_model::{Code, Kind, Truth};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
@@ -28,6 +30,8 @@ fn stream(seen: &StreamSnapshot) -> Observation {
     findings.extend(health(guest));
     findings.extend(refused(guest));
     findings.extend(rolled_back(guest));
+    findings.extend(limit_reached(guest));
+    findings.extend(crash_loop(guest));
     if guest.state == StreamState::Held {
         findings.push(drained(seen.unsettled));
     }
@@ -70,6 +74,8 @@ fn pipeline(seen: &PipelineSnapshot) -> Observation {
     }
     findings.extend(seen.steps.iter().find_map(|(_, step)| refused(step)));
     findings.extend(seen.steps.iter().find_map(|(_, step)| rolled_back(step)));
+    findings.extend(seen.steps.iter().find_map(|(_, step)| limit_reached(step)));
+    findings.extend(seen.steps.iter().find_map(|(_, step)| crash_loop(step)));
     let mut facts = Map::new();
     facts.insert("state".to_owned(), seen.state.into());
     facts.insert("restarts".to_owned(), seen.restarts.into());
@@ -122,6 +128,26 @@ fn rolled_back(guest: &GuestSnapshot) -> Option<Finding> {
     let rolled_back = guest.rolled_back.as_ref()?;
     let reason = if rolled_back.opened { "FailedFirstBatches" } else { "DoesNotOpen" };
     Some(Finding::new(types::ROLLED_BACK, true, reason, rolled_back.message.clone()))
+}
+
+/// Which limit, its value, and the field that raises it.
+fn limit_reached(guest: &GuestSnapshot) -> Option<Finding> {
+    let breach = guest.limit_reached.as_ref()?;
+    let word = breach.limit.word();
+    let reason: String = word.chars().take(1).flat_map(char::to_uppercase).chain(word.chars().skip(1)).collect();
+    Some(Finding::new(types::LIMIT_REACHED, true, &reason, format!("{breach} [{}]", Code::LimitReached)))
+}
+
+/// What happened last, and when it is tried again.
+fn crash_loop(guest: &GuestSnapshot) -> Option<Finding> {
+    let CrashLoop { failures, next_ms } = guest.crash_loop.as_ref()?;
+    let last = guest.last_error.as_deref().unwrap_or("nobody knows why");
+    let next = Timestamp::from_millisecond(*next_ms).map(|next| next.strftime("%H:%M:%SZ").to_string());
+    let message = format!(
+        "it failed {failures} times in a row; tried again at {}; the last time: {last}",
+        next.unwrap_or_default()
+    );
+    Some(Finding::new(types::CRASH_LOOP, true, "FailsAgainAndAgain", message))
 }
 
 fn drained(left: u64) -> Finding {
@@ -190,6 +216,13 @@ mod tests {
             last_refusal: None,
             suppressed_log_lines: 0,
             memory_bytes: 1,
+            peak_memory_bytes: 1,
+            calls: 0,
+            computed: std::time::Duration::ZERO,
+            transferred: Vec::new(),
+            limits: Vec::new(),
+            limit_reached: None,
+            crash_loop: None,
             metrics: Vec::new(),
         }
     }
@@ -275,5 +308,18 @@ mod tests {
         let health = finding(&observation, types::HEALTHY).unwrap();
         assert_eq!((health.status, health.message.as_str()), (Truth::False, "next attempt in 4 s"));
         assert_eq!(finding(&observation, types::REFUSED).unwrap().message, "s may not connect to h:1\ngrant it");
+    }
+
+    #[test]
+    fn a_limit_and_a_loop_of_crashes_become_conditions() {
+        let mut loops = guest(StreamState::BackingOff);
+        loops.limit_reached = Some(ferrule_host::Limits::default().breach(ferrule_host::Limit::CallTime));
+        loops.crash_loop = Some(CrashLoop { failures: 7, next_ms: 3_661_000 });
+        let observation = stream(&seen(loops));
+        let limit = finding(&observation, types::LIMIT_REACHED).unwrap();
+        assert_eq!(limit.reason, "CallTime");
+        assert!(limit.message.contains("5s; change it with `limits.callTime` [FE0503]"), "{}", limit.message);
+        let crashes = finding(&observation, types::CRASH_LOOP).unwrap();
+        assert_eq!(crashes.message, "it failed 7 times in a row; tried again at 01:01:01Z; the last time: broken pipe");
     }
 }

@@ -1,5 +1,7 @@
 //! From what is wanted, with its components at hand, to the flow's plan.
 
+use std::time::Duration;
+
 use ferrule_flow::backoff::BackoffPolicy;
 use ferrule_flow::plan::{
     BatchPlan, ComponentRef, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, Start, StepPlan, StreamPlan,
@@ -7,6 +9,7 @@ use ferrule_flow::plan::{
 use ferrule_host::{Attachments, Limits as HostLimits};
 use ferrule_model::component::Direction;
 use ferrule_model::connector::{self, BatchLimits, Limits, Retry, StartAt, StreamDirection};
+use ferrule_model::quantity::{Size, Span};
 
 use crate::wanted::{WantedPipeline, WantedStream};
 
@@ -76,20 +79,31 @@ fn revision(text: &str) -> Revision {
 }
 
 fn limits(wanted: &Limits) -> HostLimits {
-    let mut limits = HostLimits::default();
-    if let Some(memory) = wanted.memory {
-        limits.memory_bytes = usize::try_from(memory.0).unwrap_or(usize::MAX);
+    let usual = HostLimits::default();
+    let size =
+        |wanted: Option<Size>, usual: usize| wanted.map_or(usual, |size| usize::try_from(size.0).unwrap_or(usize::MAX));
+    let count = |wanted: Option<u32>, usual: usize| wanted.map_or(usual, |count| count as usize);
+    let time = |wanted: Option<Span>, usual: Duration| wanted.map_or(usual, |time| time.0);
+    HostLimits {
+        memory_bytes: size(wanted.memory, usual.memory_bytes),
+        table_elements: count(wanted.table_elements, usual.table_elements),
+        instances: count(wanted.instances, usual.instances),
+        call_time: time(wanted.call_time, usual.call_time),
+        wait: time(wanted.wait, usual.wait),
+        cpu_percent: wanted.cpu.or(usual.cpu_percent),
+        handles: count(wanted.handles, usual.handles),
+        sockets: count(wanted.sockets, usual.sockets),
+        lookups: count(wanted.lookups, usual.lookups),
+        requests: count(wanted.requests, usual.requests),
+        body_bytes: size(wanted.body_bytes, usual.body_bytes),
+        answer_bytes: size(wanted.answer_bytes, usual.answer_bytes),
+        batch_bytes: size(wanted.batch_bytes, usual.batch_bytes),
+        batch_records: count(wanted.batch_records, usual.batch_records),
+        log_lines_per_second: wanted.log_lines.unwrap_or(usual.log_lines_per_second),
+        log_bytes_per_second: size(wanted.log_bytes, usual.log_bytes_per_second),
+        metric_series: count(wanted.metrics, usual.metric_series),
+        status_updates_per_second: wanted.status_updates.unwrap_or(usual.status_updates_per_second),
     }
-    if let Some(time) = wanted.call_time {
-        limits.call_time = time.0;
-    }
-    if let Some(wait) = wanted.wait {
-        limits.wait = wait.0;
-    }
-    if let Some(lines) = wanted.log_lines {
-        limits.log_lines_per_second = lines;
-    }
-    limits
 }
 
 fn batch(wanted: &BatchLimits) -> BatchPlan {
@@ -127,13 +141,11 @@ fn retry(wanted: &Retry) -> RetryPlan {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use async_trait::async_trait;
     use ferrule_flow::guest::{Artifact, Guest};
     use ferrule_host::{CallError, Observer};
     use ferrule_model::component::Description;
-    use ferrule_model::quantity::{Size, Span};
     use serde_json::json;
 
     use super::*;
@@ -220,5 +232,17 @@ mod tests {
         assert!(plan.retry.backoff.longest >= plan.retry.backoff.first);
         assert_eq!((plan.on_error, plan.sampling, plan.held), (OnError::Drop, Duration::from_millis(250), true));
         assert_eq!(plan.revision.0, 255);
+    }
+
+    #[test]
+    fn every_limit_of_a_document_reaches_the_host() {
+        let limit = ferrule_host::Limit::ALL.map(|limit| (limit, limit.word()));
+        for (limit, word) in limit {
+            let wanted: Limits = serde_json::from_value(json!({ word: 7 })).unwrap();
+            assert_ne!(wanted, Limits::default(), "a document cannot say {word}");
+            let seconds = matches!(limit, ferrule_host::Limit::CallTime | ferrule_host::Limit::Wait);
+            assert_eq!(limits(&wanted).value(limit), if seconds { 7_000 } else { 7 }, "{word}");
+        }
+        assert_eq!(limits(&Limits::default()), HostLimits::default());
     }
 }

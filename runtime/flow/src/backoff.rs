@@ -1,6 +1,9 @@
 //! How long to wait before the next attempt: longer each time, and never the same for everyone.
 
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 /// Bounds of a backoff.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,6 +13,12 @@ pub struct BackoffPolicy {
     /// The longest wait.
     pub longest: Duration,
 }
+
+/// How often one session is opened again in any minute at most, however well it goes in between: enough to find a few poisonous records
+/// by halving batches.
+pub const RESTARTS_PER_MINUTE: usize = 120;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 impl Default for BackoffPolicy {
     /// From a quarter of a second, which a restarting broker survives unnoticed, to half a minute.
@@ -78,18 +87,36 @@ pub struct Backoff {
     policy: BackoffPolicy,
     jitter: Jitter,
     failures: u32,
+    /// When the last attempts were to begin, the oldest first.
+    attempts: VecDeque<Instant>,
 }
 
 impl Backoff {
     /// A backoff that nothing has failed in yet.
     pub fn new(policy: BackoffPolicy, jitter: Jitter) -> Self {
-        Self { policy, jitter, failures: 0 }
+        Self { policy, jitter, failures: 0, attempts: VecDeque::new() }
     }
 
     /// Something failed: how long to wait.
     pub fn fail(&mut self) -> Duration {
+        self.fail_at(Instant::now())
+    }
+
+    fn fail_at(&mut self, now: Instant) -> Duration {
         self.failures = self.failures.saturating_add(1);
-        self.policy.steady_wait(self.failures, self.jitter.roll())
+        let mut next = now + self.policy.steady_wait(self.failures, self.jitter.roll());
+        if self.attempts.len() >= RESTARTS_PER_MINUTE
+            && let Some(oldest) = self.attempts.pop_front()
+        {
+            next = next.max(oldest + MINUTE);
+        }
+        self.attempts.push_back(next);
+        next - now
+    }
+
+    /// How often it failed since something worked.
+    pub fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// Something worked: the next wait is the first again.
@@ -136,12 +163,32 @@ mod tests {
     #[test]
     fn a_session_waits_longer_each_time_and_starts_over_when_something_worked() {
         let mut backoff = Backoff::new(policy(), Jitter::new(7));
+        let mut now = Instant::now();
         for attempt in 1..200 {
-            let wait = backoff.fail();
+            now += MINUTE;
+            let wait = backoff.fail_at(now);
             assert!(wait >= bound(attempt) / 2 && wait <= bound(attempt), "{attempt}: {wait:?}");
         }
-        assert_ne!(backoff.fail(), backoff.fail());
+        assert_ne!(backoff.fail_at(now + MINUTE), backoff.fail_at(now + MINUTE * 2));
         backoff.reset();
-        assert!(backoff.fail() <= bound(1));
+        assert!(backoff.fail_at(now + MINUTE * 4) <= bound(1));
+    }
+
+    #[test]
+    fn whoever_fails_after_each_success_is_not_opened_more_often_than_the_rate() {
+        let mut backoff = Backoff::new(policy(), Jitter::new(7));
+        let begin = Instant::now();
+        let mut now = begin;
+        let mut opened = Vec::new();
+        for _ in 0..500 {
+            backoff.reset();
+            now += backoff.fail_at(now);
+            opened.push(now);
+        }
+        for window in opened.windows(RESTARTS_PER_MINUTE + 1) {
+            let (first, last) = (window[0], window[RESTARTS_PER_MINUTE]);
+            assert!(last - first >= MINUTE, "one attempt too many within {:?}", last - first);
+        }
+        assert!(opened[9] - begin < Duration::from_secs(2), "the first ones come quickly");
     }
 }

@@ -145,7 +145,7 @@ pub(crate) fn remedy(error: &CallError) -> Remedy {
         },
         CallError::Refused { .. } | CallError::Host { .. } | CallError::Gone(_) => Remedy::Reopen,
         CallError::NotExported { .. } => Remedy::StayDown,
-        CallError::Trap { .. } | CallError::TimedOut { .. } | CallError::Limit { .. } | CallError::Malformed { .. } => {
+        CallError::Trap { .. } | CallError::TimedOut { .. } | CallError::Limit(_) | CallError::Malformed { .. } => {
             Remedy::Suspect
         }
     }
@@ -174,6 +174,7 @@ impl Artifact for Component {
             observer,
             hint: GrantHint { class: plan.class.clone() },
             attached: plan.attached.clone(),
+            ..InstanceOptions::new("")
         };
         Ok(Box::new(Component::instantiate(self, options).await?))
     }

@@ -47,9 +47,10 @@ pub use flow::{Flow, FlowOptions};
 pub use logs::{LogFeed, LogLine};
 pub use plan::Plan;
 pub use replay::{Replayed, RewindTo};
+pub use shared::CRASH_LOOP;
 pub use snapshot::{
-    Alert, Distribution, FlowSnapshot, GuestMetric, GuestSnapshot, PipelineSnapshot, RolledBack, StreamSnapshot,
-    StreamState,
+    Alert, CrashLoop, Distribution, FlowSnapshot, GuestMetric, GuestSnapshot, LimitUse, PipelineSnapshot, RolledBack,
+    StreamSnapshot, StreamState, Transferred,
 };
 pub use tail::{TailRecord, TailTarget};
 pub use takeover::TRIAL;

@@ -172,6 +172,9 @@ impl Keeper {
 
     /// Records did what they should: the next failure is the first again.
     pub(crate) fn calm(&mut self) {
+        if self.backoff.failures() > 0 {
+            self.shared.calm();
+        }
         self.backoff.reset();
     }
 
@@ -231,7 +234,7 @@ impl Keeper {
         }
         self.shared.failed(error);
         if live.opened.elapsed() > SETTLED {
-            self.backoff.reset();
+            self.calm();
         }
         self.wait_for(error);
     }
@@ -267,8 +270,7 @@ impl Keeper {
             }
             self.refused = self.refused.take().filter(|_| self.proven.is_some());
             if let Some(wait) = self.wait.take() {
-                let detail = format!("next attempt in {:.1} s", wait.as_secs_f64());
-                self.shared.set_state(StreamState::BackingOff, detail);
+                self.shared.backing_off(self.backoff.failures(), wait);
                 let sleep = tokio::time::sleep(wait);
                 tokio::select! {
                     () = sleep => {}
@@ -387,6 +389,7 @@ impl Attempt<'_> {
     async fn run(self, interrupt: impl Future<Output = ()>) -> Result<Live, CallError> {
         let observer: Arc<dyn Observer> = self.shared.clone();
         let plan: &GuestPlan = &self.plan.guest;
+        self.shared.set_limits(&plan.limits);
         let mut guest = plan.component.artifact().instantiate(&self.plan.name, plan, observer).await?;
         let session = Session {
             name: self.plan.name.clone(),

@@ -3,18 +3,31 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use ferrule_host::{CallError, Decision, Health, Level, Observer, Refusal, Severity};
+use ferrule_host::{Breach, CallError, Decision, Health, Level, Limit, Limits, Observer, Refusal, Severity, Traffic};
+use ferrule_model::plain;
 
 use crate::audit::Audit;
 use crate::logs::{LogBook, LogLine};
 use crate::meter::Meter;
-use crate::snapshot::{Alert, GuestMetric, GuestSnapshot, RolledBack, StreamState};
+use crate::snapshot::{Alert, CrashLoop, GuestMetric, GuestSnapshot, LimitUse, RolledBack, StreamState, Transferred};
 use crate::tail::TailPoint;
 
 /// Addresses whose refusal was told that are kept of one session; any more are told quietly.
 const REFUSED_KEPT: usize = 64;
+
+/// Targets whose bytes are counted apart; those of any more are counted together.
+const TARGETS_KEPT: usize = 64;
+
+/// How those are called.
+const OTHERS: &str = "others";
+
+/// How long it is said that a limit was reached.
+const REACHED_SHOWN_MS: i64 = 5 * 60_000;
+
+/// Failures in a row that make a loop of crashes.
+pub const CRASH_LOOP: u32 = 5;
 
 /// Milliseconds since 1970.
 pub(crate) fn now_ms() -> i64 {
@@ -33,6 +46,10 @@ pub(crate) struct Shared {
     refusals: AtomicU64,
     suppressed: AtomicU64,
     memory: AtomicU64,
+    peak_memory: AtomicU64,
+    calls: AtomicU64,
+    /// Nanoseconds that its guests computed.
+    computed: AtomicU64,
     pub(crate) unsettled: AtomicU64,
     facts: Mutex<Facts>,
 }
@@ -55,6 +72,13 @@ struct Facts {
     metrics: BTreeMap<(String, Labels), (bool, f64)>,
     replayable: Option<bool>,
     rolled_back: Option<RolledBack>,
+    /// What the session may use, and how often and when last that was not enough.
+    limits: Limits,
+    reached: BTreeMap<Limit, (u64, i64)>,
+    /// The limit that was reached last.
+    last_reached: Option<Breach>,
+    crash_loop: Option<CrashLoop>,
+    traffic: BTreeMap<String, Arc<Traffic>>,
 }
 
 impl Shared {
@@ -70,6 +94,9 @@ impl Shared {
             refusals: AtomicU64::new(0),
             suppressed: AtomicU64::new(0),
             memory: AtomicU64::new(0),
+            peak_memory: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
+            computed: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
             facts: Mutex::new(Facts { since_ms: now_ms(), ..Facts::default() }),
         })
@@ -118,6 +145,25 @@ impl Shared {
 
     pub(crate) fn set_memory(&self, bytes: u64) {
         self.memory.store(bytes, Relaxed);
+        self.peak_memory.fetch_max(bytes, Relaxed);
+    }
+
+    /// What its sessions may use from now on.
+    pub(crate) fn set_limits(&self, limits: &Limits) {
+        self.facts().limits = limits.clone();
+    }
+
+    /// It failed so many times in a row, and is tried again after this wait.
+    pub(crate) fn backing_off(&self, failures: u32, wait: Duration) {
+        let detail = format!("next attempt in {:.1} s", wait.as_secs_f64());
+        self.set_state(StreamState::BackingOff, detail);
+        let next_ms = now_ms().saturating_add(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX));
+        self.facts().crash_loop = (failures >= CRASH_LOOP).then_some(CrashLoop { failures, next_ms });
+    }
+
+    /// Something worked: it crashes in a loop no more.
+    pub(crate) fn calm(&self) {
+        self.facts().crash_loop = None;
     }
 
     /// A session ended: what the guest said of itself is over.
@@ -131,13 +177,17 @@ impl Shared {
 
     /// Something went wrong; it is kept, and written to the guest's log where people look for it.
     pub(crate) fn error(&self, message: String) {
-        tracing::warn!(guest = &*self.name, "{message}");
-        self.line(Level::Error, "ferrule", &message, &[]);
+        let line = plain::line(&message);
+        tracing::warn!(guest = &*self.name, "{line}");
+        self.line(Level::Error, "ferrule", &line, &[]);
         self.facts().last_error = Some((message, now_ms()));
     }
 
     /// A call failed. A refusal was told when it happened ([`Observer::denied`]), so here it is only kept.
     pub(crate) fn failed(&self, error: &CallError) {
+        if let Some(breach) = error.breach() {
+            self.limited(&breach, 1);
+        }
         let CallError::Refused { refusal, .. } = error else { return self.error(error.told()) };
         tracing::debug!(guest = &*self.name, "{}", refusal.summary());
         self.line(Level::Debug, "ferrule", refusal.summary(), &[]);
@@ -171,9 +221,38 @@ impl Shared {
         });
     }
 
+    /// The limit that was reached last, while that is news.
+    fn limit_reached(facts: &Facts) -> Option<Breach> {
+        let breach = facts.last_reached.as_ref()?;
+        let (_, last_ms) = facts.reached.get(&breach.limit)?;
+        (now_ms() - last_ms < REACHED_SHOWN_MS).then(|| breach.clone())
+    }
+
     pub(crate) fn snapshot(&self) -> GuestSnapshot {
         let facts = self.facts();
         GuestSnapshot {
+            limit_reached: Self::limit_reached(&facts),
+            limits: Limit::ALL
+                .iter()
+                .map(|limit| LimitUse {
+                    limit: *limit,
+                    value: facts.limits.value(*limit),
+                    reached: facts.reached.get(limit).map_or(0, |(times, _)| *times),
+                })
+                .collect(),
+            crash_loop: facts.crash_loop.clone(),
+            peak_memory_bytes: self.peak_memory.load(Relaxed),
+            calls: self.calls.load(Relaxed),
+            computed: Duration::from_nanos(self.computed.load(Relaxed)),
+            transferred: facts
+                .traffic
+                .iter()
+                .map(|(target, traffic)| Transferred {
+                    target: target.clone(),
+                    received: traffic.received.load(Relaxed),
+                    sent: traffic.sent.load(Relaxed),
+                })
+                .collect(),
             component: facts.component.clone(),
             state: facts.state,
             detail: facts.detail.clone(),
@@ -209,6 +288,28 @@ impl Observer for Shared {
 
     fn suppressed(&self, lines: u64) {
         self.suppressed.fetch_add(lines, Relaxed);
+    }
+
+    fn limited(&self, breach: &Breach, times: u64) {
+        let mut facts = self.facts();
+        let (total, last_ms) = facts.reached.entry(breach.limit).or_default();
+        *total = total.saturating_add(times);
+        *last_ms = now_ms();
+        // What it said last is said again, without a copy.
+        if facts.last_reached.as_ref() != Some(breach) {
+            facts.last_reached = Some(breach.clone());
+        }
+    }
+
+    fn called(&self, computing: Duration) {
+        self.calls.fetch_add(1, Relaxed);
+        self.computed.fetch_add(u64::try_from(computing.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    fn traffic(&self, target: &str) -> Arc<Traffic> {
+        let mut facts = self.facts();
+        let known = facts.traffic.len() < TARGETS_KEPT || facts.traffic.contains_key(target);
+        facts.traffic.entry(if known { target } else { OTHERS }.to_owned()).or_default().clone()
     }
 
     fn count(&self, name: &str, labels: &[(String, String)], amount: u64) {
@@ -325,5 +426,43 @@ mod tests {
         assert_eq!(hopeless.summary(), message);
         let error = CallError::Refused { refusal: Box::new(hopeless), guest: String::new() };
         assert_eq!(error.to_string(), format!("{message} No grant opens it."));
+    }
+
+    #[test]
+    fn a_limit_that_was_reached_is_told_and_counted() {
+        let shared = Shared::new("s", Arc::default());
+        shared.set_limits(&Limits { sockets: 3, ..Limits::default() });
+        assert_eq!(shared.snapshot().limit_reached, None);
+        shared.limited(&Limits { sockets: 3, ..Limits::default() }.breach(Limit::Sockets), 2);
+        shared.failed(&CallError::Limit(Limits::default().breach(Limit::Memory)));
+        let seen = shared.snapshot();
+        assert_eq!(seen.limit_reached.map(|breach| breach.limit), Some(Limit::Memory));
+        let of = |limit| seen.limits.iter().find(|used| used.limit == limit).map(|used| (used.value, used.reached));
+        assert_eq!((of(Limit::Sockets), of(Limit::Memory)), (Some((3, 2)), Some((64 << 20, 1))));
+        assert_eq!(of(Limit::Handles), Some((1_024, 0)));
+    }
+
+    #[test]
+    fn what_is_used_is_metered_and_targets_are_bounded() {
+        let shared = Shared::new("s", Arc::default());
+        shared.called(Duration::from_millis(2));
+        shared.called(Duration::from_millis(3));
+        shared.set_memory(10);
+        shared.set_memory(5);
+        for index in 0..TARGETS_KEPT + 9 {
+            shared.traffic(&format!("host-{index}:1")).sent.fetch_add(1, Relaxed);
+        }
+        let seen = shared.snapshot();
+        assert_eq!((seen.calls, seen.computed, seen.peak_memory_bytes), (2, Duration::from_millis(5), 10));
+        assert_eq!(seen.transferred.len(), TARGETS_KEPT + 1);
+        let others = seen.transferred.iter().find(|one| one.target == OTHERS).unwrap();
+        assert_eq!(others.sent, 9);
+    }
+
+    #[test]
+    fn a_guest_cannot_forge_a_line() {
+        let shared = Shared::new("s", Arc::default());
+        shared.error("bad\n2026-01-01 ERROR all is lost\u{1b}[2J".into());
+        assert_eq!(shared.logs.feed().lines[0].message, "bad\\n2026-01-01 ERROR all is lost\\u{1b}[2J");
     }
 }

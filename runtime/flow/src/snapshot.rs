@@ -1,8 +1,9 @@
 //! How everything is doing, as data.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use ferrule_host::{Health, Refusal, Severity};
+use ferrule_host::{Breach, Health, Limit, Refusal, Severity};
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
 use ferrule_transport::{Durability, Health as LogHealth, Usage};
@@ -67,6 +68,37 @@ pub struct GuestMetric {
     pub value: f64,
 }
 
+/// A limit, and how often it was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LimitUse {
+    /// Which one.
+    pub limit: Limit,
+    /// Its value, in bytes, milliseconds, percent or pieces.
+    pub value: u64,
+    /// How often it was reached.
+    pub reached: u64,
+}
+
+/// A session that fails again and again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CrashLoop {
+    /// How often in a row.
+    pub failures: u32,
+    /// When it is tried again, in milliseconds since 1970.
+    pub next_ms: i64,
+}
+
+/// Bytes to and from one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transferred {
+    /// A name or address with its port.
+    pub target: String,
+    /// From there.
+    pub received: u64,
+    /// To there.
+    pub sent: u64,
+}
+
 /// A component that took the place of another and gave it back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RolledBack {
@@ -111,6 +143,20 @@ pub struct GuestSnapshot {
     pub suppressed_log_lines: u64,
     /// Bytes of memory that it holds.
     pub memory_bytes: u64,
+    /// The most that one of its sessions held.
+    pub peak_memory_bytes: u64,
+    /// Calls that were made into it.
+    pub calls: u64,
+    /// How long they computed in all.
+    pub computed: Duration,
+    /// Bytes to and from outside, by target.
+    pub transferred: Vec<Transferred>,
+    /// What it may use.
+    pub limits: Vec<LimitUse>,
+    /// The limit that it reached last, within the last minutes.
+    pub limit_reached: Option<Breach>,
+    /// That it fails again and again; none while it does not.
+    pub crash_loop: Option<CrashLoop>,
     /// Its own numbers.
     pub metrics: Vec<GuestMetric>,
 }

@@ -8,6 +8,7 @@ pub use compiled::is_kept;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ferrule_model::component::{Columns, Description, Problem};
 use sha2::{Digest as _, Sha256};
@@ -18,13 +19,16 @@ use crate::engine::{Engine, EngineKind};
 use crate::error::{CallError, LoadError};
 use crate::guest::Guest;
 use crate::instance::{Indices, Instance, InstanceOptions};
-use crate::limits;
+use crate::limits::{self, Limits};
 
 /// The version of the contract that this host has.
 pub const CONTRACT: &str = "0.1.0";
 
 /// Artifacts larger than this hold an interpreter, and start on the roomy engine unless they say otherwise.
 const LARGE: usize = 12 << 20;
+
+/// How long a component may think about what it is, or about parameters. Threat: somebody waits for it.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// What kind of component it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -94,7 +98,7 @@ impl Eq for Component {}
 
 impl Component {
     pub(crate) async fn load(engine: &Engine, bytes: &[u8], cache: Option<&Path>) -> Result<Self, LoadError> {
-        let world = inspect::inspect(bytes)?;
+        let world = inspect::inspect(bytes, engine.code_limits())?;
         let digest = digest(bytes);
         let begin = if bytes.len() > LARGE { EngineKind::Roomy } else { EngineKind::Dense };
         let component = Self::load_on(engine, bytes, begin, world, digest.clone(), cache).await?;
@@ -113,13 +117,21 @@ impl Component {
         cache: Option<&Path>,
     ) -> Result<Self, LoadError> {
         let parts = engine.parts(kind);
+        let limit = engine.code_limits().compile_time;
         let compiled = {
             let (engine, bytes, digest) = (parts.engine.clone(), bytes.to_vec(), digest.clone());
             let cache = cache.map(Path::to_owned);
-            tokio::task::spawn_blocking(move || compiled::component(&engine, kind, &bytes, &digest, cache.as_deref()))
-                .await
-                .map_err(|error| LoadError::Compile(error.to_string()))?
-                .map_err(|error| LoadError::Compile(format!("{error:#}")))?
+            // What is given up goes on until it is done: nothing stops the compiler. But nobody waits for it.
+            tokio::time::timeout(
+                limit,
+                tokio::task::spawn_blocking(move || {
+                    compiled::component(&engine, kind, &bytes, &digest, cache.as_deref())
+                }),
+            )
+            .await
+            .map_err(|_| LoadError::TooSlow { limit })?
+            .map_err(|error| LoadError::Compile(error.to_string()))?
+            .map_err(|error| LoadError::Compile(format!("{error:#}")))?
         };
         let pre = parts.linker.instantiate_pre(&compiled).map_err(|error| unlinked(&compiled, &error))?;
         let indices = Indices::new(&pre, world).map_err(|error| LoadError::UnknownWorld {
@@ -135,15 +147,24 @@ impl Component {
             indices,
             engine: engine.clone(),
         }));
-        let mut instance =
-            Instance::new(&component, InstanceOptions::new("describe")).await.map_err(LoadError::Describe)?;
-        let description = convert::lift_description(instance.describe().await.map_err(LoadError::Describe)?);
-        drop(instance);
+        let description = component.ask().await?;
         describe::check(&description, world)?;
+        // It is asked what it may reach by this, so it must be the same for whoever asks.
+        if component.ask().await? != description {
+            let problems = vec!["it says something else each time that it is asked".to_owned()];
+            return Err(LoadError::InvalidDescribe { problems });
+        }
         if let Some(parts) = Arc::get_mut(&mut component.0) {
             parts.description = description;
         }
         Ok(component)
+    }
+
+    /// What it says of itself, in an instance of its own that can reach nothing.
+    async fn ask(&self) -> Result<Description, LoadError> {
+        let mut instance = Instance::new(self, asked("describe")).await.map_err(LoadError::Describe)?;
+        let answer = instance.describe().await.map_err(LoadError::Describe)?;
+        Ok(convert::lift_description(answer))
     }
 
     /// `sha256:` and the digest of the artifact's bytes.
@@ -183,7 +204,7 @@ impl Component {
         config: &str,
         stream: &str,
     ) -> Result<Vec<Problem>, CallError> {
-        let mut instance = Instance::new(self, InstanceOptions::new("validate")).await?;
+        let mut instance = Instance::new(self, asked("validate")).await?;
         instance.validate(static_parameters, config, stream).await
     }
 
@@ -195,6 +216,12 @@ impl Component {
     pub(crate) fn parts(&self) -> &Parts {
         &self.0
     }
+}
+
+/// For an instance that is only asked something: it can reach nothing, and somebody waits for it.
+fn asked(what: &str) -> InstanceOptions {
+    let limits = Limits { call_time: ANSWER, cpu_percent: Some(100), wait: ANSWER * 2, ..Limits::default() };
+    InstanceOptions { limits, ..InstanceOptions::new(what) }
 }
 
 pub(crate) fn digest(bytes: &[u8]) -> String {

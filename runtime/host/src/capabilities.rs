@@ -6,12 +6,17 @@ mod net;
 mod status;
 mod wakeup;
 
+use ferrule_model::plain;
+
 use crate::guest::Guest;
-use crate::limits;
+use crate::limits::Limit;
 use crate::observer::Level;
 
 /// Longest name of a metric, label, or alert. Threat: names end up in the memory of whatever keeps metrics.
 const NAME_BYTES: usize = 64;
+
+/// Longest value of a label. Threat: as above.
+const VALUE_BYTES: usize = 256;
 
 impl Guest {
     /// Whether one more name fits; tells the log when it does not.
@@ -26,14 +31,36 @@ impl Guest {
         if self.series.contains(&series) {
             return true;
         }
-        if self.series.len() >= limits::METRIC_SERIES {
-            let message =
-                format!("`{name}` is not kept: over {} names and labels in one session", limits::METRIC_SERIES);
+        if self.series.len() >= self.limits.metric_series {
+            let breach = self.limits.breach(Limit::Metrics);
+            let field = breach.limit.field();
+            let message = format!("`{name}` is not kept: over {} names and labels (`{field}`)", breach.value);
+            self.observer.limited(&breach, 1);
             self.log.log(Level::Warn, "ferrule", &message, &[]);
             return false;
         }
         self.series.insert(series);
         true
+    }
+
+    /// Whether an alert may have this name: anything short that is one line.
+    fn check_alert(&self, name: &str) -> bool {
+        let good = name.len() <= NAME_BYTES && !name.is_empty() && plain::line(name) == name;
+        if !good {
+            let message = format!("`{name:.80}` is no name for an alert: write at most {NAME_BYTES} bytes on one line");
+            self.log.log(Level::Warn, "ferrule", &message, &[]);
+        }
+        good
+    }
+
+    /// Whether the value of a label is short enough.
+    fn check_value(&self, value: &str) -> bool {
+        let good = value.len() <= VALUE_BYTES;
+        if !good {
+            let message = format!("`{value:.80}...` is too long for the value of a label: at most {VALUE_BYTES} bytes");
+            self.log.log(Level::Warn, "ferrule", &message, &[]);
+        }
+        good
     }
 
     /// Whether this is a name of the form `[a-z][a-z0-9_]*`; tells the log when it is not.

@@ -10,6 +10,7 @@ use wasmtime_wasi::{I32Exit, WasiCtxBuilder};
 use crate::call::{self, Bounds, Ended, Patience};
 use crate::engine::{Engine, EngineKind};
 use crate::error::{CallError, LoadError};
+use crate::guards::Guards;
 use crate::guest::{GrantHint, Guest, Identity};
 use crate::instance;
 use crate::limits::Limits;
@@ -100,7 +101,9 @@ impl Command {
         stdout: &Arc<Capture>,
         stderr: &Arc<Capture>,
     ) -> Result<i32, CallError> {
-        let limits = Limits { memory_bytes: MEMORY, call_time: TIME, wait: TIME, ..Limits::default() };
+        // It has the machine to itself.
+        let cpu_percent = Some(100);
+        let limits = Limits { memory_bytes: MEMORY, call_time: TIME, wait: TIME, cpu_percent, ..Limits::default() };
         let mut wasi = WasiCtxBuilder::new();
         wasi.args(arguments).stdout(Stdout(stdout.clone())).stderr(Stdout(stderr.clone()));
         let identity = Identity {
@@ -113,11 +116,13 @@ impl Command {
             tls: Tls::default(),
             attached: Attachments::default(),
             component: String::new(),
+            guards: Guards::default(),
         };
-        let log = Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second));
+        let observer = identity.observer.clone();
+        let log = Arc::new(LogGate::new(observer.clone(), &limits, identity.guards));
         let guest = Guest::with_wasi(identity, &limits, wasi, log);
         let (mut store, clock) = instance::store(self.pre.engine(), guest, &limits);
-        let bounds = Bounds::new(clock, store.data().wake.clone(), &limits);
+        let mut bounds = Bounds::new(clock, store.data().wake.clone(), observer, &limits);
         let run = async {
             let command = self.pre.instantiate_async(&mut store).await?;
             command.wasi_cli_run().call_run(&mut store).await

@@ -1,15 +1,18 @@
 //! Between the model's types and those that cross the boundary. Columns are shared, never copied.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use ferrule_model::component::{Columns, Description, Direction, NamedSchema, Problem};
+use ferrule_model::plain;
 use ferrule_model::record::{Batch, Column, Outcomes, Postponement, Rejection, Transformed};
 
 use crate::bindings::exports::ferrule::connector::component as wit;
 use crate::bindings::ferrule::connector::{logging, status};
 use crate::bindings::wire;
 use crate::error::{GuestError, GuestErrorKind};
+use crate::limits;
 use crate::observer::{Level, Severity};
 
 fn lower_column(column: &Column) -> wire::Column {
@@ -65,8 +68,16 @@ pub(crate) fn lift_batch(batch: wire::Batch) -> Batch {
     }
 }
 
+/// A text of a guest's as it is kept.
+fn said(text: String) -> String {
+    match plain::text(plain::clipped(&text, limits::TEXT_BYTES)) {
+        Cow::Borrowed(kept) if kept.len() == text.len() => text,
+        kept => kept.into_owned(),
+    }
+}
+
 fn lift_rejections(rejected: Vec<wire::Rejection>) -> Vec<Rejection> {
-    rejected.into_iter().map(|one| Rejection { record_ref: one.record_ref, reason: one.reason }).collect()
+    rejected.into_iter().map(|one| Rejection { record_ref: one.record_ref, reason: said(one.reason) }).collect()
 }
 
 pub(crate) fn lift_outcomes(outcomes: wire::Outcomes) -> Outcomes {
@@ -75,7 +86,7 @@ pub(crate) fn lift_outcomes(outcomes: wire::Outcomes) -> Outcomes {
         retry: outcomes
             .retry
             .into_iter()
-            .map(|one| Postponement { token: one.token, after_ms: one.after_ms, reason: one.reason })
+            .map(|one| Postponement { token: one.token, after_ms: one.after_ms, reason: said(one.reason) })
             .collect(),
         rejected: lift_rejections(outcomes.rejected),
     }
@@ -96,6 +107,21 @@ pub(crate) fn lift_transformed(transformed: wire::Transformed) -> Transformed {
     }
 }
 
+/// Bytes that the output of a function takes: what is new, and what it has of its input. Inputs that are named once each are no more
+/// than the input; one that is named again and again is as much more.
+pub(crate) fn size_of_output(transformed: &Transformed, input: &Batch) -> usize {
+    let new = [&transformed.payload, &transformed.key, &transformed.headers].map(|column| column.bytes.len());
+    let new: usize = new.into_iter().sum();
+    let origins = &transformed.origins;
+    let rising = origins.iter().zip(origins.iter().skip(1)).all(|(one, next)| one < next);
+    let taken = if rising {
+        input.size()
+    } else {
+        origins.iter().fold(0, |sum: usize, origin| sum.saturating_add(input.record_size(*origin as usize)))
+    };
+    new.saturating_add(taken)
+}
+
 pub(crate) fn lift_error(error: wire::Error) -> GuestError {
     let (kind, message) = match error {
         wire::Error::Unavailable(message) => (GuestErrorKind::Unavailable, message),
@@ -103,7 +129,7 @@ pub(crate) fn lift_error(error: wire::Error) -> GuestError {
         wire::Error::Denied(message) => (GuestErrorKind::Denied, message),
         wire::Error::Failed(message) => (GuestErrorKind::Failed, message),
     };
-    GuestError { kind, message }
+    GuestError { kind, message: said(message) }
 }
 
 pub(crate) fn lower_direction(direction: Direction) -> wit::Direction {
@@ -132,7 +158,7 @@ pub(crate) fn lift_description(description: wit::Description) -> Description {
     Description {
         name: description.name,
         version: description.version,
-        summary: description.summary,
+        summary: plain::text(&description.summary).into_owned(),
         directions: description
             .directions
             .into_iter()
@@ -153,7 +179,7 @@ pub(crate) fn lift_description(description: wit::Description) -> Description {
             .map(|asked| ferrule_model::component::Capability {
                 kind: asked.kind,
                 target: asked.target,
-                reason: asked.reason,
+                reason: plain::text(&asked.reason).into_owned(),
             })
             .collect(),
         reads: lift_columns(description.reads),

@@ -13,7 +13,7 @@ use wasmtime::{Config, InstanceAllocationStrategy, PoolingAllocationConfig};
 use crate::artifact::Component;
 use crate::error::{HostError, LoadError};
 use crate::guest::Guest;
-use crate::limits;
+use crate::limits::{self, CodeLimits};
 use crate::linker;
 use crate::network::Tls;
 
@@ -23,9 +23,6 @@ pub(crate) const TICK: Duration = Duration::from_millis(10);
 /// The stack of one call into a guest. Guests written in Rust need a few KiB; interpreters recurse.
 const STACK_BYTES: usize = 512 << 10;
 
-/// Core instances inside one component. A component made by the Rust tool chain has 3 to 5, one composed of several more.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
-
 /// How an engine is set up.
 #[derive(Clone, Debug)]
 pub struct EngineOptions {
@@ -34,11 +31,13 @@ pub struct EngineOptions {
     pub instances: u32,
     /// What is around the guests.
     pub around: Around,
+    /// What an artifact may cost to compile.
+    pub code: CodeLimits,
 }
 
 impl Default for EngineOptions {
     fn default() -> Self {
-        Self { instances: 4_000, around: Around::default() }
+        Self { instances: 4_000, around: Around::default(), code: CodeLimits::default() }
     }
 }
 
@@ -101,6 +100,7 @@ struct Inner {
     roomy: Parts,
     around: Arc<Around>,
     tls: Tls,
+    code: CodeLimits,
 }
 
 /// Compiles and runs components. Cloning it is cheap; its clock ends with the last clone.
@@ -120,7 +120,8 @@ impl Engine {
         let dense =
             Parts::new(&dense(&options, Reach::Whole)).or_else(|_| Parts::new(&dense(&options, Reach::Slot)))?;
         let roomy = Parts::new(&roomy())?;
-        let inner = Arc::new(Inner { dense, roomy, around: Arc::new(options.around), tls: Tls::default() });
+        let inner =
+            Arc::new(Inner { dense, roomy, around: Arc::new(options.around), tls: Tls::default(), code: options.code });
         let clock = Arc::downgrade(&inner);
         std::thread::Builder::new()
             .name("ferrule-epoch".into())
@@ -145,6 +146,10 @@ impl Engine {
 
     pub(crate) fn tls(&self) -> Tls {
         self.0.tls.clone()
+    }
+
+    pub(crate) fn code_limits(&self) -> &CodeLimits {
+        &self.0.code
     }
 
     pub(crate) fn parts(&self, kind: EngineKind) -> &Parts {
@@ -191,7 +196,7 @@ fn dense(options: &EngineOptions, reach: Reach) -> Config {
         .total_memories(options.instances)
         .total_tables(options.instances.saturating_mul(2))
         .total_stacks(options.instances)
-        .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+        .max_core_instances_per_component(limits::INSTANCES as u32)
         .table_elements(limits::TABLE_ELEMENTS)
         .max_memory_size(limits::MEMORY_BYTES)
         .linear_memory_keep_resident(0);

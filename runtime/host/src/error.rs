@@ -6,6 +6,8 @@ use std::time::Duration;
 use ferrule_model::Code;
 use thiserror::Error;
 
+use crate::limits::{Breach, Limit};
+
 /// The engine cannot be had.
 #[derive(Debug, Error)]
 #[error("the WebAssembly engine does not start: {0}")]
@@ -91,6 +93,24 @@ pub enum LoadError {
         /// The limit.
         limit: usize,
     },
+    /// Parts of it are more, or larger, than the host compiles.
+    #[error("the component has {found} {what}, and at most {limit} are compiled. Build in release mode, or split it")]
+    TooComplex {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there is.
+        found: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// It was given up.
+    #[error(
+        "the component was not compiled within {} s, and is given up. Build in release mode, or split it", limit.as_secs()
+    )]
+    TooSlow {
+        /// The limit.
+        limit: Duration,
+    },
 }
 
 impl LoadError {
@@ -105,7 +125,8 @@ impl LoadError {
             Self::NewerContract { .. } => Code::NewerContract,
             Self::InvalidDescribe { .. } | Self::Describe(_) => Code::InvalidDescribe,
             Self::Compile(_) => Code::CompileFailed,
-            Self::TooLarge { .. } => Code::ComponentTooLarge,
+            Self::TooLarge { .. } | Self::TooComplex { .. } => Code::ComponentTooLarge,
+            Self::TooSlow { .. } => Code::CompileTooSlow,
         }
     }
 }
@@ -228,15 +249,8 @@ pub enum CallError {
         limit: Duration,
     },
     /// The guest ran into a limit.
-    #[error("the guest is over its limit of {which}: {value}; change it with `{field}`")]
-    Limit {
-        /// Which one.
-        which: &'static str,
-        /// Its value.
-        value: String,
-        /// Where it can be changed.
-        field: &'static str,
-    },
+    #[error("{0}")]
+    Limit(Breach),
     /// The guest's answer breaks the contract.
     #[error("the guest's answer to `{call}` breaks the contract: {problem}")]
     Malformed {
@@ -280,10 +294,23 @@ impl CallError {
             Self::Refused { refusal, .. } => refusal.code,
             Self::Trap { .. } | Self::Gone(_) => Code::Trap,
             Self::TimedOut { .. } => Code::TimedOut,
-            Self::Limit { .. } => Code::LimitReached,
+            Self::Limit(_) => Code::LimitReached,
             Self::Malformed { .. } => Code::Malformed,
             Self::NotExported { .. } => Code::WrongWorld,
             Self::Host { code, .. } => *code,
+        }
+    }
+
+    /// The limit that ended the call, if one did.
+    pub fn breach(&self) -> Option<Breach> {
+        match self {
+            Self::Limit(breach) => Some(breach.clone()),
+            Self::TimedOut { spent, limit, .. } => {
+                let which = if *spent == Spent::Computing { Limit::CallTime } else { Limit::Wait };
+                let value = which.shown(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+                Some(Breach { limit: which, value })
+            }
+            _ => None,
         }
     }
 

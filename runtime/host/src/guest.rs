@@ -12,10 +12,12 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::engine::Around;
 use crate::error::CallError;
-use crate::limits::{Limits, MemoryLimiter};
+use crate::guards::Guards;
+use crate::limits::{Growth, Limits};
 use crate::log_gate::LogGate;
-use crate::network::{Attachments, Gate, HttpSender, Lookups, Tls, open_sockets};
-use crate::observer::{Level, Observer};
+use crate::network::{Attachments, Gate, HttpSender, Lookups, Sockets, Tls, open_sockets};
+use crate::observer::{Health, Level, Observer};
+use crate::rate::Rate;
 use crate::stdio::{Lines, Stdout};
 use crate::wake::WakeHandle;
 
@@ -28,13 +30,20 @@ pub struct GrantHint {
 
 pub(crate) struct Guest {
     pub(crate) table: ResourceTable,
-    pub(crate) memory: MemoryLimiter,
+    pub(crate) growth: Growth,
+    pub(crate) limits: Limits,
     pub(crate) wake: WakeHandle,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) log: Arc<LogGate>,
     pub(crate) gate: Arc<Gate>,
     /// Names of metrics and alerts that were used, to bound them.
     pub(crate) series: HashSet<String>,
+    /// How often it told its status.
+    pub(crate) updates: Rate,
+    /// What it said of its health when it had said too much.
+    pub(crate) unsaid: Option<Health>,
+    /// Sockets of WASI that were made.
+    pub(crate) sockets: Sockets,
     /// Look-ups of WASI that are under way.
     pub(crate) lookups: Lookups,
     wasi: WasiCtx,
@@ -54,12 +63,13 @@ pub(crate) struct Identity {
     pub(crate) attached: Attachments,
     /// The digest of its component.
     pub(crate) component: String,
+    pub(crate) guards: Guards,
 }
 
 impl Guest {
     pub(crate) fn new(identity: Identity, limits: &Limits) -> Result<Self, CallError> {
         let mut wasi = WasiCtxBuilder::new();
-        let log = Arc::new(LogGate::new(identity.observer.clone(), limits.log_lines_per_second));
+        let log = Arc::new(LogGate::new(identity.observer.clone(), limits, identity.guards));
         wasi.stdout(Stdout(Arc::new(Lines::new(log.clone(), Level::Info))))
             .stderr(Stdout(Arc::new(Lines::new(log.clone(), Level::Warn))));
         open_folders(&mut wasi, &identity.rules.allowed)?;
@@ -72,19 +82,23 @@ impl Guest {
     /// A guest that has what `wasi` gives it, and the network as far as its rules go.
     pub(crate) fn with_wasi(identity: Identity, limits: &Limits, mut wasi: WasiCtxBuilder, log: Arc<LogGate>) -> Self {
         let observer = identity.observer.clone();
-        let gate = Arc::new(Gate::new(identity));
+        let gate = Arc::new(Gate::new(identity, limits));
         open_sockets(&mut wasi, &gate);
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles);
         Self {
             table,
-            memory: MemoryLimiter::new(limits.memory_bytes),
+            growth: Growth::new(limits),
+            limits: limits.clone(),
             wake: WakeHandle::new(),
             observer,
             log,
-            sender: HttpSender::new(gate.clone()),
+            sender: HttpSender::new(gate.clone(), limits.body_bytes),
             gate,
             series: HashSet::new(),
+            updates: Rate::new(limits.status_updates_per_second),
+            unsaid: None,
+            sockets: Sockets::default(),
             lookups: Lookups::default(),
             wasi: wasi.build(),
             http: WasiHttpCtx::new(),

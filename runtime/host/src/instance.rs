@@ -13,11 +13,15 @@ use crate::bindings::wire;
 use crate::call::{self, Bounds, CallClock, Ended, Patience};
 use crate::convert;
 use crate::error::{CallError, GuestError, GuestErrorKind, Refusal};
+use crate::guards::Guards;
 use crate::guest::{GrantHint, Guest, Identity};
-use crate::limits::Limits;
+use crate::limits::{Breach, Limit, Limits};
 use crate::network::Attachments;
 use crate::observer::Observer;
 use crate::wake::WakeHandle;
+
+/// Bytes of a position. Threat: it is stored with every batch. Those of our own guests have some dozens.
+const POSITION_BYTES: usize = 64 << 10;
 
 /// Who an instance is for and what it may do.
 #[derive(Clone)]
@@ -34,6 +38,9 @@ pub struct InstanceOptions {
     pub hint: GrantHint,
     /// What the host adds to its connections and requests, and the guest never sees.
     pub attached: Attachments,
+    /// For tests alone.
+    #[doc(hidden)]
+    pub guards: Guards,
 }
 
 impl InstanceOptions {
@@ -46,6 +53,7 @@ impl InstanceOptions {
             observer: Arc::new(crate::observer::Unobserved),
             hint: GrantHint::default(),
             attached: Attachments::default(),
+            guards: Guards::default(),
         }
     }
 }
@@ -145,6 +153,8 @@ pub struct Instance {
     routes: usize,
     world: World,
     refusals_before: u64,
+    limits: Limits,
+    guards: Guards,
     life: Life,
 }
 
@@ -192,11 +202,13 @@ impl Instance {
             tls: component.engine().tls(),
             attached: options.attached,
             component: parts.digest.clone(),
+            guards: options.guards,
         };
+        let observer = identity.observer.clone();
         let guest = Guest::new(identity, &options.limits)?;
         let (mut store, clock) = store(parts.pre.engine(), guest, &options.limits);
         let wake = store.data().wake.clone();
-        let bounds = Bounds::new(clock, wake.clone(), &options.limits);
+        let mut bounds = Bounds::new(clock, wake.clone(), observer, &options.limits);
         let begun = bounds.run(Patience::Prompt, parts.pre.instantiate_async(&mut store)).await;
         let exports = match begun {
             Ok(instance) => parts.indices.load(&mut store, &instance).map_err(Ended::Engine),
@@ -212,6 +224,8 @@ impl Instance {
             routes: parts.description.routes.len().max(1),
             world: parts.world,
             refusals_before: 0,
+            limits: options.limits,
+            guards: options.guards,
             life: Life::Ready,
         })
     }
@@ -260,16 +274,13 @@ impl Instance {
         let pulled =
             fallible!(self, "next", Patience::UntilWoken, consume, |guest, store| guest.call_next(store, limits));
         let records = convert::lift_batch(pulled.records);
-        records.check().map_err(|problem| self.malformed("next", &problem))?;
-        if records.count > limits.max_records {
-            let problem = format!("{} records where at most {} were asked for", records.count, limits.max_records);
-            return Err(self.malformed("next", &problem));
-        }
-        if records.count > 0 && records.tokens.is_empty() {
-            return Err(self.malformed("next", &"the records have no tokens"));
-        }
-        if records.count > 0 && records.payload.is_absent() {
-            return Err(self.malformed("next", &"the records have no payload column"));
+        if self.guards.answers {
+            self.check_pulled(&records, limits.max_records)?;
+            if let Some(position) = pulled.position.as_ref().filter(|position| position.len() > POSITION_BYTES) {
+                let problem = format!("a position of {} bytes, and at most {POSITION_BYTES} are kept", position.len());
+                return Err(self.malformed("next", &problem));
+            }
+            self.bound(records.len(), records.size())?;
         }
         Ok(Pulled { records, position: pulled.position })
     }
@@ -301,12 +312,47 @@ impl Instance {
         let transformed =
             fallible!(self, "apply", Patience::Prompt, transform, |guest, store| guest.call_apply(store, &lowered));
         let transformed = convert::lift_transformed(transformed);
+        if !self.guards.answers {
+            return Ok(transformed);
+        }
         transformed.check(records).map_err(|problem| self.malformed("apply", &problem))?;
+        self.bound(transformed.len(), convert::size_of_output(&transformed, records))?;
         if let Some(route) = transformed.routes.iter().find(|route| usize::from(**route) >= self.routes) {
             let problem = format!("route {route} of an output, where the component describes {}", self.routes);
             return Err(self.malformed("apply", &problem));
         }
         Ok(transformed)
+    }
+
+    fn check_pulled(&mut self, records: &Batch, most: u32) -> Result<(), CallError> {
+        records.check().map_err(|problem| self.malformed("next", &problem))?;
+        if records.count > most {
+            let problem = format!("{} records where at most {most} were asked for", records.count);
+            return Err(self.malformed("next", &problem));
+        }
+        if records.count > 0 && records.tokens.is_empty() {
+            return Err(self.malformed("next", &"the records have no tokens"));
+        }
+        if records.count > 0 && records.payload.is_absent() {
+            return Err(self.malformed("next", &"the records have no payload column"));
+        }
+        Ok(())
+    }
+
+    /// Bounds what one call returns.
+    fn bound(&mut self, records: usize, bytes: usize) -> Result<(), CallError> {
+        let reached = if records > self.limits.batch_records {
+            Some(self.limits.breach_by(Limit::BatchRecords, records as u64))
+        } else if bytes > self.limits.batch_bytes {
+            Some(self.limits.breach_by(Limit::BatchBytes, bytes as u64))
+        } else {
+            None
+        };
+        reached.map_or(Ok(()), |breach: Breach| {
+            let error = CallError::Limit(breach);
+            self.life = Life::Gone(error.to_string());
+            Err(error)
+        })
     }
 
     pub(crate) async fn validate(
@@ -339,7 +385,7 @@ impl Instance {
     /// Bytes of linear memory that it holds.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
-        self.store.data().memory.held()
+        self.store.data().growth.memory()
     }
 
     /// How often it was refused something.
@@ -379,6 +425,7 @@ impl Instance {
 
     fn end<R>(&mut self, call: &'static str, answer: Result<R, Ended>) -> Result<R, CallError> {
         self.wake.clear();
+        self.store.data_mut().catch_up();
         match answer {
             Ok(answer) => {
                 self.life = Life::Ready;
@@ -418,7 +465,7 @@ impl Instance {
 /// A store with the limits and the clock of one guest.
 pub(crate) fn store(engine: &wasmtime::Engine, guest: Guest, limits: &Limits) -> (Store<Guest>, Arc<CallClock>) {
     let mut store = Store::new(engine, guest);
-    store.limiter(|guest| &mut guest.memory);
+    store.limiter(|guest| &mut guest.growth);
     store.set_hostcall_fuel(limits.answer_bytes);
     store.set_epoch_deadline(2);
     let clock = call::give_way(&mut store);

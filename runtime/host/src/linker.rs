@@ -102,13 +102,9 @@ const OFFERS: &[Offer] = &[
     ("wasi:sockets/network", HANDLES, |l| {
         sockets::network::add_to_linker::<_, WasiSockets>(l, &sockets::network::LinkOptions::default(), Guest::sockets)
     }),
-    ("wasi:sockets/tcp-create-socket", HANDLES, |l| {
-        sockets::tcp_create_socket::add_to_linker::<_, WasiSockets>(l, Guest::sockets)
-    }),
+    ("wasi:sockets/tcp-create-socket", HANDLES, crate::network::sockets::link_tcp),
     ("wasi:sockets/tcp", Check::Gate, |l| sockets::tcp::add_to_linker::<_, WasiSockets>(l, Guest::sockets)),
-    ("wasi:sockets/udp-create-socket", HANDLES, |l| {
-        sockets::udp_create_socket::add_to_linker::<_, WasiSockets>(l, Guest::sockets)
-    }),
+    ("wasi:sockets/udp-create-socket", HANDLES, crate::network::sockets::link_udp),
     ("wasi:sockets/udp", Check::Gate, |l| sockets::udp::add_to_linker::<_, WasiSockets>(l, Guest::sockets)),
     ("wasi:sockets/ip-name-lookup", Check::Gate, |l| {
         sockets::ip_name_lookup::add_to_linker::<_, Lookup>(l, |guest| LookupView(guest))

@@ -1,10 +1,14 @@
-//! One guest's way to the log: bounded in lines a second and bytes a line; what is over is counted.
+//! One guest's way to the log: bounded in lines and bytes a second and bytes a line; what is over is counted. What it writes stays on
+//! its line.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::limits;
+use ferrule_model::plain;
+
+use crate::guards::Guards;
+use crate::limits::{self, Breach, Limit, Limits};
 use crate::observer::{Level, Observer};
 
 /// The target of lines that the host itself adds about a guest.
@@ -17,22 +21,36 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 pub(crate) struct LogGate {
     observer: Arc<dyn Observer>,
-    lines_per_second: u32,
+    limits: Limits,
+    guards: Guards,
     state: Mutex<State>,
 }
 
 struct State {
     window: Instant,
     lines: u32,
-    suppressed: u64,
+    bytes: usize,
+    over: Over,
     last_words: VecDeque<String>,
 }
 
+/// Lines that were not kept, by what they were over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Over {
+    lines: u64,
+    bytes: u64,
+}
+
 impl LogGate {
-    pub(crate) fn new(observer: Arc<dyn Observer>, lines_per_second: u32) -> Self {
-        let state =
-            State { window: Instant::now(), lines: 0, suppressed: 0, last_words: VecDeque::with_capacity(LAST_WORDS) };
-        Self { observer, lines_per_second, state: Mutex::new(state) }
+    pub(crate) fn new(observer: Arc<dyn Observer>, limits: &Limits, guards: Guards) -> Self {
+        let state = State {
+            window: Instant::now(),
+            lines: 0,
+            bytes: 0,
+            over: Over::default(),
+            last_words: VecDeque::with_capacity(LAST_WORDS),
+        };
+        Self { observer, limits: limits.clone(), guards, state: Mutex::new(state) }
     }
 
     pub(crate) fn enabled(&self, level: Level) -> bool {
@@ -40,24 +58,22 @@ impl LogGate {
     }
 
     pub(crate) fn log(&self, level: Level, target: &str, message: &str, fields: &[(String, String)]) {
-        if !self.enabled(level) || !self.admit(Instant::now()) {
+        if !self.enabled(level) {
             return;
         }
         let mut left = limits::LOG_LINE_BYTES;
         let message = take(message, &mut left);
         let target = take(target, &mut left);
-        let size: usize = fields.iter().map(|(name, value)| name.len() + value.len()).sum();
-        if size <= left {
-            self.observer.log(level, target, message, fields);
+        let fields: Vec<_> = fields
+            .iter()
+            .map_while(|(name, value)| (left > 0).then(|| (take(name, &mut left), take(value, &mut left))))
+            .collect();
+        if !self.admit(Instant::now(), limits::LOG_LINE_BYTES - left) {
             return;
         }
-        let kept: Vec<_> = fields
-            .iter()
-            .map_while(|(name, value)| {
-                (left > 0).then(|| (take(name, &mut left).to_owned(), take(value, &mut left).to_owned()))
-            })
-            .collect();
-        self.observer.log(level, target, message, &kept);
+        let clean = |text: &str| if self.guards.texts { plain::line(text).into_owned() } else { text.to_owned() };
+        let fields: Vec<_> = fields.into_iter().map(|(name, value)| (clean(name), clean(value))).collect();
+        self.observer.log(level, &clean(target), &clean(message), &fields);
     }
 
     /// A line that the guest wrote to standard output or error.
@@ -67,8 +83,7 @@ impl LogGate {
             if state.last_words.len() == LAST_WORDS {
                 state.last_words.pop_front();
             }
-            let mut left = limits::LOG_LINE_BYTES;
-            state.last_words.push_back(take(line, &mut left).to_owned());
+            state.last_words.push_back(plain::line(plain::clipped(line, limits::LOG_LINE_BYTES)).into_owned());
         }
         self.log(level, if level >= Level::Warn { "stderr" } else { "stdout" }, line, &[]);
     }
@@ -81,38 +96,46 @@ impl LogGate {
 
     /// Tells how many lines were not kept, if any. Called when a window is over and when the guest ends.
     pub(crate) fn report(&self) {
-        let suppressed = std::mem::take(&mut self.state().suppressed);
-        self.tell(suppressed);
+        let over = std::mem::take(&mut self.state().over);
+        self.tell(over);
     }
 
-    fn tell(&self, suppressed: u64) {
-        if suppressed > 0 {
-            let fields = [("suppressed".to_owned(), suppressed.to_string())];
-            let message = format!(
-                "{suppressed} lines were not kept: over {} a second (`limits.logLines`)",
-                self.lines_per_second
-            );
-            self.observer.suppressed(suppressed);
-            self.observer.log(Level::Warn, HOST, &message, &fields);
+    fn tell(&self, over: Over) {
+        for (limit, lines) in [(Limit::LogLines, over.lines), (Limit::LogBytes, over.bytes)] {
+            if lines > 0 {
+                let breach = self.limits.breach(limit);
+                let fields = [("suppressed".to_owned(), lines.to_string())];
+                let Breach { value, .. } = &breach;
+                let message =
+                    format!("{lines} lines were not kept: over {value} {} (`{}`)", limit.name(), limit.field());
+                self.observer.suppressed(lines);
+                self.observer.limited(&breach, lines);
+                self.observer.log(Level::Warn, HOST, &message, &fields);
+            }
         }
     }
 
-    fn admit(&self, now: Instant) -> bool {
+    fn admit(&self, now: Instant, bytes: usize) -> bool {
         let mut state = self.state();
-        let mut suppressed = 0;
+        let mut over = Over::default();
         if now.duration_since(state.window) >= WINDOW {
             state.window = now;
-            state.lines = 0;
-            suppressed = std::mem::take(&mut state.suppressed);
+            (state.lines, state.bytes) = (0, 0);
+            over = std::mem::take(&mut state.over);
         }
-        let admitted = state.lines < self.lines_per_second;
-        if admitted {
-            state.lines += 1;
+        let admitted = if state.lines >= self.limits.log_lines_per_second {
+            state.over.lines += 1;
+            false
+        } else if state.bytes.saturating_add(bytes) > self.limits.log_bytes_per_second {
+            state.over.bytes += 1;
+            false
         } else {
-            state.suppressed += 1;
-        }
+            state.lines += 1;
+            state.bytes += bytes;
+            true
+        };
         drop(state);
-        self.tell(suppressed);
+        self.tell(over);
         admitted
     }
 
@@ -129,12 +152,9 @@ impl Drop for LogGate {
 
 /// At most `left` bytes of a text, cut between characters.
 fn take<'a>(text: &'a str, left: &mut usize) -> &'a str {
-    let mut end = text.len().min(*left);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    *left -= end;
-    text.get(..end).unwrap_or_default()
+    let taken = plain::clipped(text, *left);
+    *left -= taken.len();
+    taken
 }
 
 #[cfg(test)]
@@ -142,20 +162,20 @@ mod tests {
     use super::*;
     use crate::observer::Unobserved;
 
-    #[test]
-    fn the_rate_is_bounded_and_what_is_over_is_counted() {
-        let gate = LogGate::new(Arc::new(Unobserved), 3);
-        let now = Instant::now();
-        assert_eq!((0..10).filter(|_| gate.admit(now)).count(), 3);
-        assert_eq!(gate.state().suppressed, 7);
-        assert!(gate.admit(now + WINDOW));
-        assert_eq!(gate.state().suppressed, 0);
+    fn gate(lines: u32, bytes: usize) -> LogGate {
+        let limits = Limits { log_lines_per_second: lines, log_bytes_per_second: bytes, ..Limits::default() };
+        LogGate::new(Arc::new(Unobserved), &limits, Guards::default())
     }
 
     #[test]
-    fn a_long_text_is_cut_between_characters() {
-        let mut left = 4;
-        assert_eq!(take("aäöü", &mut left), "aä");
-        assert_eq!(left, 1);
+    fn the_rate_is_bounded_in_lines_and_bytes_and_what_is_over_is_counted() {
+        let (few, short) = (gate(3, 1_000), gate(1_000, 100));
+        let now = Instant::now();
+        assert_eq!((0..10).filter(|_| few.admit(now, 10)).count(), 3);
+        assert_eq!(few.state().over, Over { lines: 7, bytes: 0 });
+        assert!(few.admit(now + WINDOW, 10));
+        assert_eq!(few.state().over, Over::default());
+        assert_eq!((0..10).filter(|_| short.admit(now, 40)).count(), 2);
+        assert_eq!(short.state().over, Over { lines: 0, bytes: 8 });
     }
 }

@@ -7,8 +7,9 @@ mod credentials;
 mod gate;
 pub(crate) mod http;
 mod listener;
+mod quota;
 mod sigv4;
-mod sockets;
+pub(crate) mod sockets;
 mod tls;
 mod wire;
 
@@ -16,6 +17,6 @@ pub use connection::{Connecting, Connection};
 pub(crate) use gate::{Failure, Gate};
 pub(crate) use http::HttpSender;
 pub use listener::Listener;
-pub(crate) use sockets::{Lookup, LookupView, Lookups, open_sockets};
+pub(crate) use sockets::{Lookup, LookupView, Lookups, Sockets, open_sockets};
 pub use tls::{AttachError, Attached, Attachment, Attachments, Authorization, Keys};
 pub(crate) use tls::{Tls, TlsOptions};

@@ -1,10 +1,14 @@
 //! What a guest does that people should see, handed to whoever keeps it.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use ferrule_model::capability::{AbilityKind, Allowance};
 
 use crate::error::Refusal;
+use crate::limits::Breach;
 
 /// How loud a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,6 +70,15 @@ pub struct Decision {
     pub refusal: Option<Refusal>,
 }
 
+/// Bytes to and from one target.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// From the target to the guest.
+    pub received: AtomicU64,
+    /// From the guest to the target.
+    pub sent: AtomicU64,
+}
+
 /// Takes what one guest tells and does. Called from inside calls into the guest, so it must return at once.
 pub trait Observer: Send + Sync {
     /// A line of log that is within the rate.
@@ -80,6 +93,22 @@ pub trait Observer: Send + Sync {
     /// So many lines of log were over the rate and not kept.
     fn suppressed(&self, lines: u64) {
         let _ = lines;
+    }
+
+    /// A limit was reached so many times, and the session goes on.
+    fn limited(&self, breach: &Breach, times: u64) {
+        let _ = (breach, times);
+    }
+
+    /// A call ended that computed for so long.
+    fn called(&self, computing: Duration) {
+        let _ = computing;
+    }
+
+    /// Where the bytes to and from a target are counted: a name or address with its port.
+    fn traffic(&self, target: &str) -> Arc<Traffic> {
+        let _ = target;
+        Arc::default()
     }
 
     /// Adds to a counter of the guest's.

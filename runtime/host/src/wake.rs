@@ -1,7 +1,5 @@
 //! The wake-up: how the host asks a guest to come back from the call it is in.
 
-use std::time::Duration;
-
 use tokio::sync::watch;
 use tokio::time::Instant;
 use wasmtime_wasi::p2::Pollable;
@@ -40,12 +38,6 @@ impl WakeHandle {
         let mut receiver = self.0.subscribe();
         // It cannot fail: this handle keeps the sending half.
         let _ = receiver.wait_for(Option::is_some).await;
-    }
-
-    /// Ready `after` the guest was asked to return. A wake-up before the call counts from the call's start.
-    pub(crate) async fn overdue(&self, after: Duration) {
-        self.asked().await;
-        tokio::time::sleep(after).await;
     }
 }
 

@@ -56,6 +56,10 @@ pub mod types {
     pub const REFUSED: &str = "Refused";
     /// The component that should run failed when it was put in the place of another, which goes on instead.
     pub const ROLLED_BACK: &str = "RolledBack";
+    /// The guest reached one of its limits within the last minutes.
+    pub const LIMIT_REACHED: &str = "LimitReached";
+    /// It fails again and again, and is opened again with longer and longer waits.
+    pub const CRASH_LOOP: &str = "CrashLoop";
     /// Nothing is left in flight after `drain`.
     pub const DRAINED: &str = "Drained";
 }

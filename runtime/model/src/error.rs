@@ -91,6 +91,7 @@ codes! {
     VersionTaken = "FE0310", "this version is registered with other contents";
     WrongWorld = "FE0311", "the component cannot do what is asked of it";
     ComponentBroken = "FE0312", "the registered file is not what it was";
+    CompileTooSlow = "FE0313", "the component takes too long to compile";
     NetDenied = "FE0401", "a guest asked for a host that nobody granted";
     FileDenied = "FE0402", "a guest asked for a folder that nobody granted";
     LoopbackDenied = "FE0403", "a guest asked for an address of this machine";
@@ -383,7 +384,7 @@ mod tests {
     fn every_code_has_a_test_that_names_it() {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut tests = String::new();
-        for folder in ["runtime", "tests/suites/tests"] {
+        for folder in ["runtime", "tests/naughty/tests", "tests/suites/tests"] {
             tests_below(&root.join(folder), &mut tests);
         }
         let named = |code: &&Code| {

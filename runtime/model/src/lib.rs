@@ -11,6 +11,7 @@ pub mod ids;
 pub mod kind;
 pub mod lookup;
 pub mod object;
+pub mod plain;
 pub mod quantity;
 pub mod record;
 pub mod reference;

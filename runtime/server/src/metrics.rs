@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use ferrule_api::report::{Alert, Distribution, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::report::{Alert, Distribution, LimitStatus, PipelineStatus, StatusReport, StreamStatus, TargetBytes};
 use ferrule_model::capability::AbilityKind;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
@@ -31,6 +31,8 @@ pub(crate) struct GuestNumber {
 pub(crate) enum Number {
     /// Only grows.
     Counter(u64),
+    /// Only grows, in parts of seconds.
+    Seconds(f64),
     /// Goes up and down.
     Gauge(f64),
 }
@@ -85,7 +87,7 @@ impl Collector for Numbers {
         for family in &self.0 {
             let Some((_, first)) = family.samples.first() else { continue };
             let kind = match first {
-                Number::Counter(_) => MetricType::Counter,
+                Number::Counter(_) | Number::Seconds(_) => MetricType::Counter,
                 Number::Gauge(_) => MetricType::Gauge,
             };
             let mut metric = encoder.encode_descriptor(&family.name, family.help, None, kind)?;
@@ -110,6 +112,7 @@ impl Collector for Numbers {
 fn encode(number: Number, encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
     match number {
         Number::Counter(value) => ConstCounter::new(value).encode(encoder),
+        Number::Seconds(value) => ConstCounter::new(value).encode(encoder),
         Number::Gauge(value) => ConstGauge::new(value).encode(encoder),
     }
 }
@@ -149,6 +152,11 @@ const STREAMS: &[OfStream] = &[
         Some(Number::Counter(s.refusals))
     }),
     ("ferrule_stream_memory_bytes", "Linear memory that the guest holds", |s| Some(gauge(s.memory_bytes))),
+    ("ferrule_stream_peak_memory_bytes", "The most linear memory that one of its sessions held", |s| {
+        Some(gauge(s.peak_memory_bytes))
+    }),
+    ("ferrule_stream_calls", "Calls that were made into the guest", |s| Some(Number::Counter(s.calls))),
+    ("ferrule_stream_cpu_seconds", "Time that the guest computed", |s| Some(Number::Seconds(s.cpu_seconds))),
     ("ferrule_stream_log_lines_suppressed", "Lines of log over the rate, counted and not kept", |s| {
         Some(Number::Counter(s.suppressed_log_lines))
     }),
@@ -249,10 +257,6 @@ fn label(name: &str, value: &str) -> (String, String) {
     (name.to_owned(), value.to_owned())
 }
 
-fn labels_of(pipeline: &PipelineStatus) -> Vec<(String, String)> {
-    vec![label("namespace", &pipeline.namespace), label("pipeline", &pipeline.name)]
-}
-
 fn labels_of_stream(stream: &StreamStatus) -> Vec<(String, String)> {
     vec![
         label("namespace", &stream.namespace),
@@ -260,6 +264,48 @@ fn labels_of_stream(stream: &StreamStatus) -> Vec<(String, String)> {
         label("stream", &stream.name),
         label("direction", &stream.direction),
     ]
+}
+
+type OfLimit = (&'static str, &'static str, fn(&LimitStatus) -> Number);
+type OfTarget = (&'static str, &'static str, fn(&TargetBytes) -> Number);
+
+const LIMITS: &[OfLimit] = &[
+    ("ferrule_stream_limit", "What the guest may use, in bytes, milliseconds, percent or pieces", |l| gauge(l.value)),
+    ("ferrule_stream_limit_reached", "Times the guest reached a limit", |l| Number::Counter(l.reached)),
+];
+
+const TARGETS: &[OfTarget] = &[
+    ("ferrule_stream_received_bytes", "Bytes that the guest received from outside", |t| Number::Counter(t.received)),
+    ("ferrule_stream_sent_bytes", "Bytes that the guest sent outside", |t| Number::Counter(t.sent)),
+];
+
+/// What streams have for each limit, and for each target.
+fn of_parts(report: &StatusReport) -> Vec<Family> {
+    let with = |stream: &StreamStatus, name: &str, value: &str| {
+        let mut labels = labels_of_stream(stream);
+        labels.push(label(name, value));
+        labels
+    };
+    let mut all = Vec::new();
+    for (name, help, number) in LIMITS {
+        let of = |stream: &StreamStatus| -> Vec<_> {
+            let each = stream.limits.iter();
+            each.map(|limit| (with(stream, "limit", &limit.name), number(limit))).collect()
+        };
+        all.push(Family { name: (*name).to_owned(), help, samples: report.streams.iter().flat_map(of).collect() });
+    }
+    for (name, help, number) in TARGETS {
+        let of = |stream: &StreamStatus| -> Vec<_> {
+            let each = stream.targets.iter();
+            each.map(|target| (with(stream, "target", &target.target), number(target))).collect()
+        };
+        all.push(Family { name: (*name).to_owned(), help, samples: report.streams.iter().flat_map(of).collect() });
+    }
+    all
+}
+
+fn labels_of(pipeline: &PipelineStatus) -> Vec<(String, String)> {
+    vec![label("namespace", &pipeline.namespace), label("pipeline", &pipeline.name)]
 }
 
 fn alerts(report: &StatusReport) -> Vec<Family> {
@@ -298,6 +344,7 @@ fn families(report: &StatusReport, guests: &[GuestNumber], server: ServerNumbers
         let samples = report.streams.iter().filter_map(|stream| Some((labels_of_stream(stream), number(stream)?)));
         all.push(Family { name: (*name).to_owned(), help, samples: samples.collect() });
     }
+    all.extend(of_parts(report));
     for (name, help, number) in PIPELINES {
         let samples = report
             .pipelines
@@ -321,7 +368,7 @@ fn of_guests(guests: &[GuestNumber]) -> Vec<Family> {
     let mut families: Vec<Family> = Vec::new();
     for guest in guests {
         let (suffix, kind) = match guest.value {
-            Number::Counter(_) => ("", true),
+            Number::Counter(_) | Number::Seconds(_) => ("", true),
             Number::Gauge(_) => ("_value", false),
         };
         let clash =
@@ -356,6 +403,9 @@ mod tests {
             health: "healthy".to_owned(),
             records: 7,
             alerts: vec![alert("dropping")],
+            cpu_seconds: 0.25,
+            limits: vec![LimitStatus { name: "memory".to_owned(), value: 64, text: "64".to_owned(), reached: 2 }],
+            targets: vec![TargetBytes { target: "broker:1883".to_owned(), received: 5, sent: 6 }],
             ..StreamStatus::default()
         };
         let pipeline = PipelineStatus {
@@ -398,6 +448,10 @@ mod tests {
         for line in [
             r#"ferrule_stream_records_total{namespace="",instance="hall",stream="in\"1",direction="ingress"} 7"#,
             r#"ferrule_stream_up{namespace="",instance="hall",stream="in\"1",direction="ingress"} 1.0"#,
+            r#"ferrule_stream_cpu_seconds_total{namespace="",instance="hall",stream="in\"1",direction="ingress"} 0.25"#,
+            r#"ferrule_stream_limit{namespace="",instance="hall",stream="in\"1",direction="ingress",limit="memory"} 64.0"#,
+            r#"stream="in\"1",direction="ingress",limit="memory"} 2"#,
+            r#"stream="in\"1",direction="ingress",target="broker:1883"} 5"#,
             r#"ferrule_pipeline_lag{namespace="",pipeline="p"} 3.0"#,
             r#"ferrule_pipeline_delivered_total{namespace="",pipeline="p"} 4"#,
             r#"ferrule_guest_messages_total{guest="hall/in",topic="a\nb"} 1"#,
@@ -429,7 +483,8 @@ mod tests {
     /// The names on the page, and what they mean.
     fn exported() -> Vec<(String, &'static str)> {
         let families = families(&report(), &[], ServerNumbers::default(), &denied()).into_iter().map(|family| {
-            let suffix = if matches!(family.samples[0].1, Number::Counter(_)) { "_total" } else { "" };
+            let suffix =
+                if matches!(family.samples[0].1, Number::Counter(_) | Number::Seconds(_)) { "_total" } else { "" };
             (format!("{}{suffix}", family.name), family.help)
         });
         families.chain(HISTOGRAMS.iter().map(|(name, help, _)| ((*name).to_owned(), *help))).collect()

@@ -298,6 +298,7 @@ fn grant_of(component: &Component, served: &Object) -> Result<Option<Object>, Er
         function: reference.filter(|_| !is_class),
         allow,
         deny: Vec::new(),
+        limits: None,
     };
     let name = format!("{}-as-asked", served.name());
     Object::new(Kind::Grant, name, spec).map(Some).map_err(|error| internal(&error))

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use ferrule_api::report::{
-    Alert, Distribution, LogLine, LogStatus, PipelineStatus, Record, StatusReport, StreamStatus, Tailed, TrialStep,
+    Alert, Distribution, LimitStatus, LogLine, LogStatus, PipelineStatus, Record, StatusReport, StreamStatus, Tailed,
+    TargetBytes, TrialStep,
 };
 use ferrule_api::request::{LogQuery, StatusQuery, Tail, Trial};
 use ferrule_api::{Error, Reports};
@@ -171,6 +172,22 @@ fn stream_status(world: &World, object: &Object, running: Option<&StreamSnapshot
     status.last_error = guest.last_error.clone().unwrap_or_default();
     status.replayable = running.replayable;
     status.memory_bytes = guest.memory_bytes;
+    status.peak_memory_bytes = guest.peak_memory_bytes;
+    status.calls = guest.calls;
+    status.cpu_seconds = guest.computed.as_secs_f64();
+    let target = |one: &ferrule_flow::Transferred| TargetBytes {
+        target: one.target.clone(),
+        received: one.received,
+        sent: one.sent,
+    };
+    status.targets = guest.transferred.iter().map(target).collect();
+    let limit = |used: &ferrule_flow::LimitUse| LimitStatus {
+        name: used.limit.word().to_owned(),
+        value: used.value,
+        text: used.limit.shown(used.value),
+        reached: used.reached,
+    };
+    status.limits = guest.limits.iter().map(limit).collect();
     status.suppressed_log_lines = guest.suppressed_log_lines;
     status.unsettled = running.unsettled;
     if running.direction == Direction::Ingress {

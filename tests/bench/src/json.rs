@@ -66,6 +66,7 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
             source: session(&generator, &json!({ "rate": 0, "size": SIZE })),
             steps: steps().into_iter().map(|(_, _, arguments, ..)| session(&edit, &arguments)).collect(),
             sink: session(&blackhole, &json!({})),
+            beside: None,
         };
         let native_steps = steps()
             .into_iter()

@@ -39,6 +39,7 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
             source: session(&generator, &json!({ "rate": 0, "size": SIZE, "format": "text" })),
             steps: vec![session(&identity, &json!({}))],
             sink: session(&blackhole, &json!({})),
+            beside: None,
         };
         let highest = FlowArm { name: "highest".into(), shape: shape.clone() }.turn().await?;
         let tenth = highest.records as f64 / highest.wall.as_secs_f64() / 10.0;

@@ -8,6 +8,7 @@ mod log;
 mod measure;
 mod mqtt;
 mod native;
+mod neighbours;
 mod peer;
 mod pipeline;
 mod report;
@@ -24,13 +25,13 @@ use measure::{Arm, Compared, alternate};
 use report::{Machine, Report};
 
 /// The suites whose reports the page has a place for.
-pub(crate) const SUITES: [&str; 7] = ["hop", "pipeline", "json", "mqtt", "log", "start", "latency"];
+pub(crate) const SUITES: [&str; 8] = ["hop", "pipeline", "json", "mqtt", "log", "start", "latency", "neighbours"];
 
 /// Measures what the platform costs a record.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 pub(crate) struct Options {
-    /// `hop`, `pipeline`, `json`, `mqtt`, `log`, `start` or `latency`; `gate` is the check that `.ci/run` makes.
+    /// `hop`, `pipeline`, `json`, `mqtt`, `log`, `start`, `latency` or `neighbours`; `gate` is the check that `.ci/run` makes.
     suite: String,
     /// Measure beside peers: needs Go, and builds them.
     #[arg(long)]
@@ -103,6 +104,7 @@ async fn measured(options: &Options) -> Result<Report> {
         "log" => log::run(options).await,
         "start" => start::run(options).await,
         "latency" => latency::run(options).await,
+        "neighbours" => neighbours::run(options).await,
         other => bail!("there is no suite {other:?}; there are: gate, {}", SUITES.join(", ")),
     }
 }

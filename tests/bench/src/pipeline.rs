@@ -42,6 +42,7 @@ pub(crate) async fn run(options: &Options) -> Result<Report> {
                         source,
                         steps: vec![by_index; steps],
                         sink: session(&blackhole, &json!({})),
+                        beside: None,
                     };
                     let native = Shape {
                         source: native::plan(native::Generator { size, json: false }),

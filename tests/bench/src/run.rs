@@ -45,6 +45,11 @@ impl Guests {
         self.load(&target().join("bench-guests").join(name).with_extension("wasm")).await
     }
 
+    /// A component that is in no file.
+    pub(crate) async fn compile(&self, bytes: &[u8]) -> Result<Component> {
+        Ok(self.engine.load(bytes).await?)
+    }
+
     async fn load(&self, path: &Path) -> Result<Component> {
         let bytes =
             std::fs::read(path).with_context(|| format!("no {}; `cargo xtask bench` builds it", path.display()))?;
@@ -117,6 +122,8 @@ pub(crate) struct Shape {
     pub(crate) source: GuestPlan,
     pub(crate) steps: Vec<GuestPlan>,
     pub(crate) sink: GuestPlan,
+    /// A source of somebody else's, with a pipeline of its own.
+    pub(crate) beside: Option<GuestPlan>,
 }
 
 impl Shape {
@@ -127,7 +134,14 @@ impl Shape {
         pipeline.batch = BatchPlan { records: self.batch, ..BatchPlan::default() };
         let steps = self.steps.iter().zip(1..);
         pipeline.steps = steps.map(|(guest, number)| StepPlan::new(format!("step-{number}"), guest.clone())).collect();
-        Plan { streams: vec![source, sink], pipelines: vec![pipeline], ..Plan::default() }
+        let mut plan = Plan { streams: vec![source, sink], pipelines: vec![pipeline], ..Plan::default() };
+        if let Some(other) = &self.beside {
+            let sink = native::plan(native::Blackhole);
+            plan.streams.push(StreamPlan::new("other-in", "other-in", Direction::Ingress, other.clone()));
+            plan.streams.push(StreamPlan::new("other-out", "other-out", Direction::Egress, sink));
+            plan.pipelines.push(PipelinePlan::new("other", "other", "other-in", "other-out"));
+        }
+        plan
     }
 
     /// Starts it.

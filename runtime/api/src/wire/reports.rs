@@ -8,8 +8,9 @@ use super::{diagnostics_in, diagnostics_out, json, kind, malformed, some, to_jso
 use crate::error::Error;
 use crate::proto;
 use crate::report::{
-    Action, Alert, Applied, AppliedObject, ComponentFacts, Difference, Differences, Distribution, LogLine, LogStatus,
-    PipelineStatus, Record, Registered, StatusReport, StoredObject, StreamStatus, Tailed, TrialStep, VersionReport,
+    Action, Alert, Applied, AppliedObject, ComponentFacts, Difference, Differences, Distribution, LimitStatus, LogLine,
+    LogStatus, PipelineStatus, Record, Registered, StatusReport, StoredObject, StreamStatus, Tailed, TargetBytes,
+    TrialStep, VersionReport,
 };
 
 impl From<VersionReport> for proto::VersionResponse {
@@ -309,6 +310,19 @@ fn stream_out(s: StreamStatus) -> proto::StreamStatus {
         last_error: s.last_error,
         replayable: s.replayable,
         memory_bytes: s.memory_bytes,
+        peak_memory_bytes: s.peak_memory_bytes,
+        calls: s.calls,
+        cpu_seconds: s.cpu_seconds,
+        targets: s
+            .targets
+            .into_iter()
+            .map(|t| proto::TargetBytes { target: t.target, received: t.received, sent: t.sent })
+            .collect(),
+        limits: s
+            .limits
+            .into_iter()
+            .map(|l| proto::LimitStatus { name: l.name, value: l.value, text: l.text, reached: l.reached })
+            .collect(),
         alerts: s.alerts.into_iter().map(alert_out).collect(),
         suppressed_log_lines: s.suppressed_log_lines,
         durability: s.durability,
@@ -343,6 +357,19 @@ fn stream_in(s: proto::StreamStatus) -> Result<StreamStatus, Error> {
         last_error: s.last_error,
         replayable: s.replayable,
         memory_bytes: s.memory_bytes,
+        peak_memory_bytes: s.peak_memory_bytes,
+        calls: s.calls,
+        cpu_seconds: s.cpu_seconds,
+        targets: s
+            .targets
+            .into_iter()
+            .map(|t| TargetBytes { target: t.target, received: t.received, sent: t.sent })
+            .collect(),
+        limits: s
+            .limits
+            .into_iter()
+            .map(|l| LimitStatus { name: l.name, value: l.value, text: l.text, reached: l.reached })
+            .collect(),
         alerts: s.alerts.into_iter().map(alert_in).collect(),
         suppressed_log_lines: s.suppressed_log_lines,
         durability: s.durability,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use clap::Args;
-use ferrule_api::report::{Alert, ComponentFacts, Distribution, PipelineStatus, StatusReport, StreamStatus};
+use ferrule_api::report::{
+    Alert, ComponentFacts, Distribution, LimitStatus, PipelineStatus, StatusReport, StreamStatus, TargetBytes,
+};
 use ferrule_api::request::{Inspection, StatusQuery};
 use ferrule_api::{Client, Platform};
 use ferrule_model::conditions::{Condition, Truth};
@@ -240,7 +242,19 @@ fn stream_text(text: &mut String, s: &StreamStatus) {
     field(text, "Throughput", &rate);
     field(text, "Records", &format!("{} ({} bytes) since the server started", s.records, s.bytes));
     field(text, "Restarts", &s.restarts.to_string());
-    field(text, "Memory", &format!("{} bytes", s.memory_bytes));
+    field(text, "Memory", &format!("{} bytes; at most {}", s.memory_bytes, s.peak_memory_bytes));
+    field(text, "Computed", &format!("{:.3} s in {} calls", s.cpu_seconds, s.calls));
+    for TargetBytes { target, received, sent } in &s.targets {
+        field(text, "Traffic", &format!("{target}: {received} bytes received, {sent} sent"));
+    }
+    if !s.limits.is_empty() {
+        let limit = |limit: &LimitStatus| match limit.reached {
+            0 => format!("{} {}", limit.name, limit.text),
+            times => format!("{} {} (reached {times} times)", limit.name, limit.text),
+        };
+        let limits: Vec<String> = s.limits.iter().map(limit).collect();
+        field(text, "Limits", &limits.join(", "));
+    }
     match s.replayable {
         Some(true) => field(text, "Replayable", "yes: what is in flight is given again after a crash"),
         Some(false) => field(text, "Replayable", "no: what is in flight is lost if the process dies"),

@@ -13,7 +13,7 @@ use crate::exit::Outcome;
 use crate::output::Format;
 use crate::views;
 
-/// Shows the same as `status` again and again, redrawn in place on a terminal. Elsewhere: one report, or as many as --count says;
+/// Shows the same as `status`, and what each stream takes of the machine, again and again, redrawn in place on a terminal. Elsewhere: one report, or as many as --count says;
 /// with -o json or yaml one after another.
 #[derive(Debug, Args)]
 pub(crate) struct Top {
@@ -81,7 +81,11 @@ impl Top {
                     report.pipelines.len(),
                     if live { "   (Ctrl-C ends)" } else { "" }
                 );
-                let text = views::status_text(output, &report);
+                let mut text = views::status_text(output, &report);
+                if !report.streams.is_empty() {
+                    text.push('\n');
+                    text.push_str(&output.render(&views::usage_table(&report.streams)));
+                }
                 output.raw(
                     format!("{}{head}\n\n{text}{}", if live { REDRAW } else { "" }, if live { "" } else { "\n" })
                         .as_bytes(),

@@ -2,7 +2,7 @@
 
 use ferrule_model::capability::{self, Ability, AbilityKind, Given, HostPattern, Range, Rules, Target};
 use ferrule_model::component::{Description, Direction};
-use ferrule_model::connector::GrantSpec;
+use ferrule_model::connector::{GrantSpec, Limits};
 use ferrule_model::{Code, Kind, Object, Ref};
 use serde_json::{Value, json};
 
@@ -51,6 +51,20 @@ pub(crate) fn given(
         granted.extend(filled.map(|ability| ability.allowance()));
     }
     capability::given(&description.capabilities, &granted, &denied, static_parameters, parameters)
+}
+
+/// What the asker may use: what grants say, over what its documents say.
+pub(crate) fn limits(snapshot: &Snapshot, asker: &Asker<'_>, own: Option<Limits>, of_class: Option<Limits>) -> Limits {
+    let mut granted = Limits::default();
+    for grant in snapshot.of(Kind::Grant) {
+        if let Ok(spec) = read(grant)
+            && let Some(limits) = spec.limits
+            && asker.fits(snapshot, grant, &spec)
+        {
+            granted = granted.smaller(limits);
+        }
+    }
+    granted.over(own.unwrap_or_default()).over(of_class.unwrap_or_default())
 }
 
 /// What is in force, and what is asked for and is not, with the entry that would grant it: for `status.details`.
@@ -139,7 +153,8 @@ impl Asker<'_> {
         ];
         let project = snapshot.project(grant);
         (project.is_empty() || project == self.project)
-            && (spec.allow.is_empty() || named.iter().any(|(reference, ..)| reference.is_some()))
+            && (spec.allow.is_empty() && spec.limits.is_none()
+                || named.iter().any(|(reference, ..)| reference.is_some()))
             && named.iter().all(|(reference, kind, object)| match (reference, object) {
                 (None, _) => true,
                 (Some(_), None) => false,

@@ -2,7 +2,7 @@
 
 use ferrule_model::check::Rules;
 use ferrule_model::component::Description;
-use ferrule_model::connector::{Limits, Values};
+use ferrule_model::connector::Values;
 use ferrule_model::{Code, Object};
 use serde_json::Value;
 
@@ -34,15 +34,4 @@ pub(crate) fn check(place: &str, values: &Values, schema: Option<&Value>) -> Res
     let reason = if first.code == Code::BadSchema { "SchemaInvalid" } else { "ParametersInvalid" };
     let list: Vec<_> = errors.iter().map(|error| format!("{}: {}", error.path, error.message)).collect();
     Err(Problem::new(reason, first.code, list.join("; ")))
-}
-
-/// `over` where it says something, else `under`.
-pub(crate) fn limits(over: Option<Limits>, under: Option<Limits>) -> Limits {
-    let (over, under) = (over.unwrap_or_default(), under.unwrap_or_default());
-    Limits {
-        memory: over.memory.or(under.memory),
-        call_time: over.call_time.or(under.call_time),
-        wait: over.wait.or(under.wait),
-        log_lines: over.log_lines.or(under.log_lines),
-    }
 }

@@ -240,7 +240,7 @@ fn step(
         component,
         args,
         rules: given.rules,
-        limits: parameters::limits(read.limits, own.and_then(|own| own.limits)),
+        limits: grant::limits(snapshot, &asker, read.limits, own.and_then(|own| own.limits)),
         parallelism: read.parallelism.unwrap_or(1).max(1),
     };
     Ok((step, granted))

@@ -80,7 +80,7 @@ pub(crate) fn resolve(
         }
     }
     let in_force = grant::in_force(&given);
-    let limits = parameters::limits(read.limits, instance.class.spec.limits);
+    let limits = grant::limits(snapshot, &asker, read.limits, instance.class.spec.limits);
     let name: Vec<_> =
         [project.as_str(), instance.object.name(), object.name()].into_iter().filter(|part| !part.is_empty()).collect();
     let name = name.join("/");

@@ -59,7 +59,7 @@ impl Instance {
             return Err(Cancelled);
         }
         let wait = self.backoff.fail();
-        self.shared.set_state(StreamState::BackingOff, format!("next attempt in {:.1} s", wait.as_secs_f64()));
+        self.shared.backing_off(self.backoff.failures(), wait);
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             () = cancel.cancelled() => return Err(Cancelled),
@@ -86,6 +86,9 @@ impl Instance {
             let answer = interruptible(guest.apply(&slice), &waker, cancel.cancelled()).await;
             let error = match answer {
                 Ok(transformed) => {
+                    if self.backoff.failures() > 0 {
+                        self.shared.calm();
+                    }
                     self.backoff.reset();
                     self.shared.set_memory(guest.memory_bytes());
                     self.shared.meter.add(slice.len() as u64, slice.size() as u64);
@@ -148,6 +151,7 @@ pub(crate) async fn open(
     cancel: &CancellationToken,
 ) -> Result<Box<dyn Guest>, CallError> {
     let observer: Arc<dyn Observer> = shared.clone();
+    shared.set_limits(&plan.guest.limits);
     let mut guest = plan.guest.component.artifact().instantiate(name, &plan.guest, observer).await?;
     let session = Session {
         name: name.to_owned(),

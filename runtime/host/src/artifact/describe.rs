@@ -1,6 +1,7 @@
 //! Whether what a component says of itself makes sense. All that is wrong is told at once.
 
 use ferrule_model::component::{Description, Direction};
+use ferrule_model::plain;
 use serde_json::Value;
 
 use super::World;
@@ -15,6 +16,9 @@ const ENTRIES: usize = 256;
 
 /// Bytes of all schemas together. Threat: as above.
 const SCHEMAS: usize = 1 << 20;
+
+/// Bytes of all other texts together. Threat: as above.
+const TEXTS: usize = 256 << 10;
 
 pub(super) fn check(description: &Description, world: World) -> Result<(), LoadError> {
     let mut problems = Vec::new();
@@ -47,6 +51,17 @@ pub(super) fn check(description: &Description, world: World) -> Result<(), LoadE
             problems.push(format!("the route `{route:.80}` is there twice"));
         }
     }
+    let texts = texts(description);
+    if texts > TEXTS {
+        problems.push(format!("its texts have {texts} bytes together, and at most {TEXTS} are taken"));
+    }
+    if description
+        .capabilities
+        .iter()
+        .any(|asked| [&asked.kind, &asked.target].iter().any(|text| plain::line(text) != **text))
+    {
+        problems.push("a capability has control characters in it".to_owned());
+    }
     let lists = [
         description.capabilities.len(),
         description.routes.len(),
@@ -57,6 +72,15 @@ pub(super) fn check(description: &Description, world: World) -> Result<(), LoadE
         problems.push(format!("a list has more than {ENTRIES} entries"));
     }
     if problems.is_empty() { Ok(()) } else { Err(LoadError::InvalidDescribe { problems }) }
+}
+
+/// Bytes of everything but the schemas' contents.
+fn texts(description: &Description) -> usize {
+    let asked = description.capabilities.iter().flat_map(|asked| [&asked.kind, &asked.target, &asked.reason]);
+    let properties = description.properties.iter().flat_map(|(name, value)| [name, value]);
+    let schemas = description.schemas.iter().map(|schema| &schema.name);
+    let all = asked.chain(properties).chain(schemas).chain(&description.routes).chain([&description.summary]);
+    all.map(String::len).sum()
 }
 
 fn check_directions(description: &Description, world: World, problems: &mut Vec<String>) {

@@ -4,20 +4,20 @@ use wasmparser::{Encoding, Parser, Payload};
 
 use super::{CONTRACT, World};
 use crate::error::LoadError;
-use crate::limits;
+use crate::limits::CodeLimits;
 
 /// The package of the contract.
 const PACKAGE: &str = "ferrule:connector";
 
 /// Which world the bytes are, or why they are none.
-pub(super) fn inspect(bytes: &[u8]) -> Result<World, LoadError> {
-    if bytes.len() > limits::ARTIFACT_BYTES {
-        return Err(LoadError::TooLarge { bytes: bytes.len(), limit: limits::ARTIFACT_BYTES });
+pub(super) fn inspect(bytes: &[u8], limits: &CodeLimits) -> Result<World, LoadError> {
+    if bytes.len() > limits.artifact_bytes {
+        return Err(LoadError::TooLarge { bytes: bytes.len(), limit: limits.artifact_bytes });
     }
     if !bytes.starts_with(b"\0asm") {
         return Err(LoadError::NotWasm { found: guess(bytes) });
     }
-    let names = names(bytes)?;
+    let names = names(bytes, limits)?;
     for name in names.imports.iter().chain(&names.exports) {
         if let Some(wanted) = later_minor(name) {
             return Err(LoadError::NewerContract { name: name.clone(), wanted, contract: CONTRACT });
@@ -32,15 +32,26 @@ struct Names {
     exports: Vec<String>,
 }
 
-/// The outermost imports and exports.
-fn names(bytes: &[u8]) -> Result<Names, LoadError> {
+/// The outermost imports and exports; on the way, that nothing in it is made to be slow to compile.
+fn names(bytes: &[u8], limits: &CodeLimits) -> Result<Names, LoadError> {
+    let bound = |what, found, limit| {
+        if found > limit { Err(LoadError::TooComplex { what, found, limit }) } else { Ok(()) }
+    };
+    let mut nested = 0;
     let broken = |error: wasmparser::BinaryReaderError| LoadError::Damaged(error.to_string());
     let mut names = Names::default();
     let mut depth = 0_usize;
     for payload in Parser::new(0).parse_all(bytes) {
         match payload.map_err(broken)? {
             Payload::Version { encoding: Encoding::Module, .. } if depth == 0 => return Err(LoadError::CoreModule),
-            Payload::Version { .. } => depth += 1,
+            Payload::Version { .. } => {
+                depth += 1;
+                nested += 1;
+                bound("modules and components in it", nested, limits.nested)?;
+            }
+            Payload::CodeSectionEntry(body) => {
+                bound("bytes in one function", body.range().len(), limits.function_bytes)?;
+            }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentImportSection(section) if depth == 1 => {
                 for import in section {
@@ -141,6 +152,7 @@ mod tests {
     fn bytes_that_are_no_component() {
         let cases: [(&[u8], &str); 4] =
             [(b"", "empty"), (b"\x7fELF\x02", "Linux"), (b"kind: Class", "text"), (b"(component)", "as text")];
+        let inspect = |bytes: &[u8]| inspect(bytes, &CodeLimits::default());
         for (bytes, expected) in cases {
             match inspect(bytes) {
                 Err(LoadError::NotWasm { found }) => assert!(found.contains(expected), "{found}"),

@@ -22,7 +22,7 @@ impl metrics::Host for &mut Guest {
 impl Guest {
     fn admit(&mut self, name: &str, labels: &[(String, String)]) -> bool {
         self.check_name(name)
-            && labels.iter().all(|(label, _)| self.check_name(label))
+            && labels.iter().all(|(label, value)| self.check_name(label) && self.check_value(value))
             && self.admit_series(name, labels)
     }
 }

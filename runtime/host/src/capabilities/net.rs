@@ -12,7 +12,7 @@ impl From<Failure> for net::Failure {
         match failure {
             Failure::Denied(refusal) => Self::Denied(format!("{}\n{}", refusal.message, refusal.remedy)),
             Failure::UnknownName(message) => Self::UnknownName(message),
-            Failure::Unreachable(message) => Self::Unreachable(message),
+            Failure::Unreachable(message) | Failure::Limited(message) => Self::Unreachable(message),
             Failure::Unsupported(message) => Self::Unsupported(message),
             Failure::Invalid(message) => Self::Invalid(message),
         }

@@ -21,6 +21,7 @@ use wasmtime_wasi::p2::{
 };
 
 use super::gate::{Destination, Door, Failure, Gate};
+use super::quota::{Permit, Tally};
 use super::tls::{Talk, TlsOptions};
 use super::wire::Wire;
 
@@ -44,13 +45,13 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(stream: tokio::net::TcpStream) -> io::Result<Self> {
-        Ok(Self::over(Wire::plain(stream.into_std()?)))
+    pub(super) fn new(stream: tokio::net::TcpStream, tally: Tally) -> io::Result<Self> {
+        Ok(Self::over(Wire::plain(stream.into_std()?, tally)))
     }
 
-    fn encrypted((stream, talk): (TlsStream<tokio::net::TcpStream>, Talk)) -> io::Result<Self> {
+    fn encrypted((stream, talk): (TlsStream<tokio::net::TcpStream>, Talk), tally: Tally) -> io::Result<Self> {
         let (stream, tls) = stream.into_inner();
-        Ok(Self::over(Wire::encrypted(stream.into_std()?, tls, talk)))
+        Ok(Self::over(Wire::encrypted(stream.into_std()?, tls, talk, tally)))
     }
 
     fn over(wire: Wire) -> Self {
@@ -73,11 +74,17 @@ impl Connection {
     }
 }
 
-async fn connect(gate: &Gate, destination: &Destination, tls: Option<TlsOptions>) -> Result<Connection, Failure> {
+async fn connect(
+    gate: &Gate,
+    destination: &Destination,
+    tls: Option<TlsOptions>,
+    permit: Permit,
+) -> Result<Connection, Failure> {
     let stream = gate.dial(destination).await?;
+    let tally = Tally::new(permit, gate.traffic(destination));
     let connection = match tls {
-        None => Connection::new(stream),
-        Some(options) => Connection::encrypted(gate.encrypt(destination, &options, stream).await?),
+        None => Connection::new(stream, tally),
+        Some(options) => Connection::encrypted(gate.encrypt(destination, &options, stream).await?, tally),
     };
     connection.map_err(|error| Failure::Unreachable(format!("the connection cannot be used: {error}")))
 }
@@ -127,11 +134,12 @@ impl Connecting {
     pub(crate) fn start(gate: &Arc<Gate>, host: &str, port: u16, tls: Option<TlsOptions>) -> Result<Self, Failure> {
         let kind = if tls.is_some() { AbilityKind::Tls } else { AbilityKind::Tcp };
         let destination = gate.check_name(Door::Net, kind, host, port)?;
+        let permit = gate.socket()?;
         let (answer, waiting) = oneshot::channel();
         let gate = gate.clone();
         let task = tokio::spawn(async move {
             // Nobody to answer means that the guest gave up.
-            let _ = answer.send(connect(&gate, &destination, tls).await);
+            let _ = answer.send(connect(&gate, &destination, tls, permit).await);
         });
         Ok(Self { task: task.abort_handle(), waiting, answer: None })
     }
@@ -359,14 +367,18 @@ impl Drop for Output {
 
 #[cfg(test)]
 mod tests {
+    use super::super::quota::Quota;
     use super::*;
+    use crate::limits::{Limit, Limits};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     async fn pair() -> (Connection, tokio::net::TcpStream) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (here, there) =
             tokio::join!(tokio::net::TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        (Connection::new(here.unwrap()).unwrap(), there.unwrap().0)
+        let quota = Quota::new(Limit::Sockets, &Limits::default(), Arc::new(crate::observer::Unobserved));
+        let tally = Tally::new(quota.take().unwrap(), Arc::default());
+        (Connection::new(here.unwrap(), tally).unwrap(), there.unwrap().0)
     }
 
     fn halves(connection: &mut Connection) -> (Input, Output) {

@@ -16,11 +16,13 @@ use ferrule_model::component::Capability;
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use super::quota::{Permit, Quota};
 use super::tls::{Attachment, Attachments, Talk, Tls, TlsOptions};
 use crate::engine::Around;
 use crate::error::Refusal;
 use crate::guest::{GrantHint, Identity};
-use crate::observer::{Decision, Observer};
+use crate::limits::{Limit, Limits};
+use crate::observer::{Decision, Observer, Traffic};
 
 /// How long one address may take to answer. Threat: an address that swallows packets holds up the others of the name.
 const DIAL: Duration = Duration::from_secs(10);
@@ -31,6 +33,8 @@ pub(crate) enum Failure {
     Denied(Box<Refusal>),
     UnknownName(String),
     Unreachable(String),
+    /// As many as there may be are open.
+    Limited(String),
     Unsupported(String),
     Invalid(String),
 }
@@ -42,6 +46,7 @@ impl Failure {
             Self::Denied(refusal) => &refusal.message,
             Self::UnknownName(message)
             | Self::Unreachable(message)
+            | Self::Limited(message)
             | Self::Unsupported(message)
             | Self::Invalid(message) => message,
         }
@@ -96,6 +101,9 @@ pub(crate) struct Gate {
     given: Mutex<BTreeMap<IpAddr, BTreeSet<Host>>>,
     refusals: AtomicU64,
     last: Mutex<Option<Refusal>>,
+    sockets: Quota,
+    requests: Quota,
+    lookups: Quota,
 }
 
 /// A wish that passed the check by name.
@@ -120,8 +128,12 @@ impl fmt::Display for Destination {
 }
 
 impl Gate {
-    pub(crate) fn new(identity: Identity) -> Self {
+    pub(crate) fn new(identity: Identity, limits: &Limits) -> Self {
+        let quota = |limit| Quota::new(limit, limits, identity.observer.clone());
         Self {
+            sockets: quota(Limit::Sockets),
+            requests: quota(Limit::Requests),
+            lookups: quota(Limit::Lookups),
             guest: identity.name,
             hint: identity.hint,
             rules: identity.rules,
@@ -135,6 +147,36 @@ impl Gate {
             refusals: AtomicU64::new(0),
             last: Mutex::new(None),
         }
+    }
+
+    /// One more socket, or why there is none.
+    pub(crate) fn socket(&self) -> Result<Permit, Failure> {
+        self.sockets.take().map_err(|breach| Failure::Limited(breach.to_string()))
+    }
+
+    /// How many sockets, and what to say when there are more.
+    pub(crate) fn sockets(&self) -> &Quota {
+        &self.sockets
+    }
+
+    /// How many look-ups, and what to say when there are more.
+    pub(crate) fn lookups(&self) -> &Quota {
+        &self.lookups
+    }
+
+    /// One more HTTP request, or why there is none.
+    pub(crate) fn request(&self) -> Result<Permit, Failure> {
+        self.requests.take().map_err(|breach| Failure::Limited(breach.to_string()))
+    }
+
+    /// Where the bytes to and from a destination are counted.
+    pub(crate) fn traffic(&self, destination: &Destination) -> Arc<Traffic> {
+        self.observer.traffic(&show(&destination.0.host.to_string(), destination.0.port))
+    }
+
+    /// Where the bytes of those are counted who call at a port.
+    pub(crate) fn traffic_at(&self, local: SocketAddr) -> Arc<Traffic> {
+        self.observer.traffic(&format!("listen {local}"))
     }
 
     /// How much was refused since the guest began.

@@ -2,7 +2,9 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ferrule_model::capability::AbilityKind;
@@ -10,7 +12,7 @@ use http_body_util::BodyExt as _;
 use hyper::http::uri::Scheme;
 use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi_http::p2::bindings::http::outgoing_handler::{self, Host as _};
@@ -18,6 +20,7 @@ use wasmtime_wasi_http::p2::types::HostOutgoingRequest;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttp, WasiHttpHooks, WasiHttpView as _};
 
 use super::gate::{Destination, Door, Failure, Gate};
+use super::quota::{Permit, Tally};
 use super::tls::{Attachment, Talk, TlsOptions};
 use crate::guest::Guest;
 
@@ -54,11 +57,18 @@ pub(crate) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-pub(crate) struct HttpSender(Arc<Gate>);
+pub(crate) struct HttpSender {
+    gate: Arc<Gate>,
+    /// Bytes kept in memory of what comes, and of what goes.
+    buffered: usize,
+}
+
+/// The least that hyper works with.
+const LEAST_BUFFER: usize = 8 << 10;
 
 impl HttpSender {
-    pub(crate) fn new(gate: Arc<Gate>) -> Self {
-        Self(gate)
+    pub(crate) fn new(gate: Arc<Gate>, buffered: usize) -> Self {
+        Self { gate, buffered: buffered.max(LEAST_BUFFER) }
     }
 }
 
@@ -69,8 +79,17 @@ impl WasiHttpHooks for HttpSender {
         options: Option<RequestOptions>,
         _processed: Io,
     ) -> Box<dyn Future<Output = Result<(Response<WasiBody>, Io), Error>> + Send> {
-        let gate = self.0.clone();
-        Box::new(async move { send(&gate, request, options.unwrap_or_default()).await })
+        let (gate, buffered) = (self.gate.clone(), self.buffered);
+        Box::new(async move { send(&gate, request, options.unwrap_or_default(), buffered).await })
+    }
+
+    fn p2_outgoing_body_buffer_chunks(&mut self) -> usize {
+        1
+    }
+
+    /// One chunk is with the guest's writing, one on its way.
+    fn p2_outgoing_body_chunk_size(&mut self) -> usize {
+        self.buffered / 2
     }
 }
 
@@ -108,6 +127,7 @@ async fn send(
     gate: &Gate,
     mut request: Request<WasiBody>,
     options: RequestOptions,
+    buffered: usize,
 ) -> Result<(Response<WasiBody>, Io), Error> {
     let authority = request.uri().authority().ok_or(Error::HttpRequestUriInvalid)?;
     let host = authority.host().to_owned();
@@ -118,10 +138,14 @@ async fn send(
     if let Some(authorization) = gate.attachment(&destination).and_then(Attachment::authorization) {
         request = authorization.put_on(request, encrypted).await?;
     }
+    let permits = (gate.request().map_err(told)?, gate.socket().map_err(told)?);
     let connect = options.connect_timeout.unwrap_or(PATIENCE);
     let (stream, talk) =
         tokio::time::timeout(connect, dial(gate, &destination)).await.map_err(|_| Error::ConnectionTimeout)??;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (request_permit, socket) = permits;
+    let stream = Counted { stream, tally: Tally::new(socket, gate.traffic(&destination)), _request: request_permit };
+    let (mut sender, connection) =
+        hyper::client::conn::http1::Builder::new().max_buf_size(buffered).handshake(TokioIo::new(stream)).await?;
     let worker = tokio::spawn(connection);
     let abort = Abort(worker.abort_handle());
     // A server that is not a proxy gets the path only.
@@ -142,6 +166,44 @@ async fn send(
     Ok((response.map(|body| body.map_err(Error::from).boxed_unsync()), io))
 }
 
+/// The connection of one request: what passes is counted, and it counts as open as long as it is.
+struct Counted {
+    stream: Box<dyn Duplex>,
+    tally: Tally,
+    _request: Permit,
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.tally.received(buffer.filled().len() - before);
+        read
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if let Poll::Ready(Ok(written)) = written {
+            self.tally.sent(written);
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
 /// Ends the connection's task with the request that it serves.
 struct Abort(tokio::task::AbortHandle);
 
@@ -156,6 +218,7 @@ fn told(failure: Failure) -> Error {
         Failure::Denied(_) => Error::HttpRequestDenied,
         Failure::UnknownName(message) => Error::DnsError { rcode: Some(message), info_code: None },
         Failure::Unreachable(message) => Error::Connect(std::io::Error::other(message)),
+        Failure::Limited(_) => Error::ConnectionLimitReached,
         Failure::Unsupported(_) | Failure::Invalid(_) => Error::InternalError(Some(failure.message().to_owned())),
     }
 }

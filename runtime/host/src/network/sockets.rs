@@ -1,16 +1,17 @@
 //! `wasi:sockets`: every address that a guest uses there is judged by the gate, and so is every name and what it stands for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ferrule_model::capability::{AbilityKind, Host};
-use wasmtime::component::{HasData, Resource};
+use wasmtime::StoreContextMut;
+use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::WasiCtxBuilder;
-use wasmtime_wasi::p2::bindings::sockets::ip_name_lookup;
-use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddress, Network};
-use wasmtime_wasi::p2::{DynPollable, SocketError};
-use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsView as _};
+use wasmtime_wasi::p2::bindings::sockets::network::{self, ErrorCode, IpAddress, IpAddressFamily, Network};
+use wasmtime_wasi::p2::bindings::sockets::{ip_name_lookup, tcp_create_socket, udp_create_socket};
+use wasmtime_wasi::p2::{DynPollable, SocketError, TcpSocket, UdpSocket};
+use wasmtime_wasi::sockets::{SocketAddrUse, WasiSockets, WasiSocketsView as _};
 
 use super::gate::{Door, Gate};
 use crate::guest::Guest;
@@ -37,6 +38,81 @@ fn permits(gate: &Gate, address: SocketAddr, purpose: SocketAddrUse) -> bool {
         SocketAddrUse::UdpBind => listen(),
         SocketAddrUse::UdpSend => gate.check_address(Door::Udp, AbilityKind::Udp, address),
         SocketAddrUse::UdpReceive => gate.expects(Door::Udp, AbilityKind::Udp, address),
+    }
+}
+
+/// Makes sockets, as long as the guest may have more.
+pub(crate) fn link_tcp(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    tcp_create_socket::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
+    linker.allow_shadowing(true);
+    linker.instance("wasi:sockets/tcp-create-socket@0.2.12")?.func_wrap(
+        "create-tcp-socket",
+        |mut store: StoreContextMut<'_, Guest>, (family,): (IpAddressFamily,)| {
+            let guest = store.data_mut();
+            if !guest.has_room_for_socket() {
+                return Ok((Err(ErrorCode::NewSocketLimit),));
+            }
+            let made = tcp_create_socket::Host::create_tcp_socket(&mut guest.sockets(), family);
+            Ok((match made {
+                Ok(socket) => {
+                    guest.sockets.tcp.insert(socket.rep());
+                    Ok(socket)
+                }
+                Err(error) => Err(error.downcast()?),
+            },))
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The same, for UDP.
+pub(crate) fn link_udp(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    udp_create_socket::add_to_linker::<_, WasiSockets>(linker, Guest::sockets)?;
+    linker.allow_shadowing(true);
+    linker.instance("wasi:sockets/udp-create-socket@0.2.12")?.func_wrap_async(
+        "create-udp-socket",
+        |mut store: StoreContextMut<'_, Guest>, (family,): (IpAddressFamily,)| {
+            Box::new(async move {
+                let guest = store.data_mut();
+                if !guest.has_room_for_socket() {
+                    return Ok((Err(ErrorCode::NewSocketLimit),));
+                }
+                let made = udp_create_socket::Host::create_udp_socket(&mut guest.sockets(), family).await;
+                Ok((match made {
+                    Ok(socket) => {
+                        guest.sockets.udp.insert(socket.rep());
+                        Ok(socket)
+                    }
+                    Err(error) => Err(error.downcast()?),
+                },))
+            })
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+/// The sockets of WASI that a guest made, by handle. Those that are gone are noticed when it wants one more.
+#[derive(Debug, Default)]
+pub(crate) struct Sockets {
+    tcp: HashSet<u32>,
+    udp: HashSet<u32>,
+}
+
+impl Guest {
+    fn has_room_for_socket(&mut self) -> bool {
+        let (table, most) = (&self.table, self.gate.sockets().most());
+        let Sockets { tcp, udp } = &mut self.sockets;
+        if tcp.len() + udp.len() >= most {
+            tcp.retain(|rep| table.get(&Resource::<TcpSocket>::new_borrow(*rep)).is_ok());
+            udp.retain(|rep| table.get(&Resource::<UdpSocket>::new_borrow(*rep)).is_ok());
+        }
+        let room = tcp.len() + udp.len() < most;
+        if !room {
+            self.gate.sockets().refuse();
+        }
+        room
     }
 }
 
@@ -78,6 +154,10 @@ impl ip_name_lookup::Host for LookupView<'_> {
             return Err(ErrorCode::AccessDenied.into());
         }
         let host = Host::parse(&name).map_err(|_| ErrorCode::InvalidArgument)?;
+        if self.0.lookups.0.len() >= self.0.gate.lookups().most() {
+            self.0.gate.lookups().refuse();
+            return Err(ErrorCode::TemporaryResolverFailure.into());
+        }
         let answer = ip_name_lookup::Host::resolve_addresses(&mut self.0.sockets(), network, host.to_string())?;
         self.0.lookups.0.insert(answer.rep(), host);
         Ok(answer)

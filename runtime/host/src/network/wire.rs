@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::client::ClientConnection;
 
+use super::quota::Tally;
 use super::tls::{Session, Talk};
 
 /// Both directions of a connection. Cloning it is cheap, and it is the same connection.
@@ -14,15 +15,17 @@ pub(super) struct Wire {
     socket: Arc<TcpStream>,
     /// The encryption; none: bytes go as they are.
     session: Option<Arc<Session>>,
+    tally: Arc<Tally>,
 }
 
 impl Wire {
-    pub(super) fn plain(socket: TcpStream) -> Self {
-        Self { socket: Arc::new(socket), session: None }
+    pub(super) fn plain(socket: TcpStream, tally: Tally) -> Self {
+        Self { socket: Arc::new(socket), session: None, tally: Arc::new(tally) }
     }
 
-    pub(super) fn encrypted(socket: TcpStream, tls: ClientConnection, talk: Talk) -> Self {
-        Self { socket: Arc::new(socket), session: Some(Arc::new(Session::new(tls, talk))) }
+    pub(super) fn encrypted(socket: TcpStream, tls: ClientConnection, talk: Talk, tally: Tally) -> Self {
+        let session = Some(Arc::new(Session::new(tls, talk)));
+        Self { socket: Arc::new(socket), session, tally: Arc::new(tally) }
     }
 
     /// What to watch while somebody waits.
@@ -32,18 +35,22 @@ impl Wire {
 
     /// Reads what there is: none at the end, [`io::ErrorKind::WouldBlock`] if there is nothing now.
     pub(super) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
-        match &self.session {
+        let read = match &self.session {
             None => (&*self.socket).read(into),
             Some(session) => session.read(&self.socket, into),
-        }
+        }?;
+        self.tally.received(read);
+        Ok(read)
     }
 
     /// Takes as many of the bytes as go without waiting. Those that it takes may not be [all gone](Self::keeps).
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match &self.session {
+        let written = match &self.session {
             None => (&*self.socket).write(bytes),
             Some(session) => session.write(&self.socket, bytes),
-        }
+        }?;
+        self.tally.sent(written);
+        Ok(written)
     }
 
     /// Whether it has taken bytes that are not gone; writing none goes on with them.

@@ -84,7 +84,7 @@ async fn datagrams_go_where_they_are_granted() {
 async fn variables_are_shown_by_name() {
     let environment = [("SHOWN", "yes"), ("HIDDEN", "no")].map(|(name, value)| (name.to_owned(), value.to_owned()));
     let around = Around { environment: environment.into(), ..Around::default() };
-    let engine = Engine::new(EngineOptions { instances: 2, around }).unwrap();
+    let engine = Engine::new(EngineOptions { instances: 2, around, ..EngineOptions::default() }).unwrap();
     let component = engine.load(&crate::guests::bytes("looks-around")).await.unwrap();
     let (options, _) = options(&[(AbilityKind::Env, "SHOWN"), (AbilityKind::Env, "ABSENT")]);
     let mut instance = component.instantiate(options).await.unwrap();

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::stream::{LIMITS, Limits};
 use crate::{
     Ref,
     capability::Allowance,
@@ -34,6 +35,9 @@ pub struct GrantSpec {
     /// What they may not reach, whoever allows it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<Allowance>,
+    /// What they may use, over what classes, functions and streams say; where several grants say something, the smaller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 }
 
 /// The fields of a native document.
@@ -45,6 +49,7 @@ pub(crate) const NATIVE: &[Field] = &[
     field("function", Shape::Reference),
     field("allow", Shape::List(&Shape::Allowance)),
     field("deny", Shape::List(&Shape::Denial)),
+    field("limits", LIMITS),
 ];
 
 impl GrantSpec {
@@ -55,7 +60,7 @@ impl GrantSpec {
             ("stream", self.stream.is_some()),
             ("function", self.function.is_some()),
         ];
-        if !self.allow.is_empty() || self.deny.is_empty() {
+        if !self.allow.is_empty() || self.limits.is_some() || self.deny.is_empty() {
             check.choice("spec", &given, true);
         }
     }

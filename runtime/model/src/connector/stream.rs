@@ -114,6 +114,122 @@ pub struct Limits {
     /// Log lines kept per second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_lines: Option<u32>,
+    /// Bytes of log kept per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_bytes: Option<Size>,
+    /// Elements of its tables of functions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_elements: Option<u32>,
+    /// Core instances inside the component.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<u32>,
+    /// Percent of one processor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<u32>,
+    /// Open handles of any kind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub handles: Option<u32>,
+    /// Open sockets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sockets: Option<u32>,
+    /// Names being looked up at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lookups: Option<u32>,
+    /// HTTP requests in flight at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests: Option<u32>,
+    /// Bytes of one HTTP body, or head, kept in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_bytes: Option<Size>,
+    /// Bytes that one answer may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_bytes: Option<Size>,
+    /// Bytes of the records that one call returns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_bytes: Option<Size>,
+    /// Records that one call returns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_records: Option<u32>,
+    /// Names and labels of metrics, and alerts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<u32>,
+    /// Times a second that it may tell its health or raise an alert.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status_updates: Option<u32>,
+}
+
+/// Goes through all fields: what `one` has, else what `other` has, or what `both` makes of two.
+macro_rules! each_limit {
+    ($one:ident, $other:ident, $both:expr, $($field:ident),+) => {
+        Limits { $($field: match ($one.$field, $other.$field) {
+            (Some(one), Some(other)) => Some($both(one, other)),
+            (one, other) => one.or(other),
+        },)+ }
+    };
+}
+
+impl Limits {
+    /// These; where they say nothing, what `under` says.
+    #[must_use]
+    pub fn over(self, under: Self) -> Self {
+        fn first<T>(one: T, _: T) -> T {
+            one
+        }
+        each_limit!(
+            self,
+            under,
+            first,
+            memory,
+            call_time,
+            wait,
+            log_lines,
+            log_bytes,
+            table_elements,
+            instances,
+            cpu,
+            handles,
+            sockets,
+            lookups,
+            requests,
+            body_bytes,
+            answer_bytes,
+            batch_bytes,
+            batch_records,
+            metrics,
+            status_updates
+        )
+    }
+
+    /// Of each the smaller.
+    #[must_use]
+    pub fn smaller(self, other: Self) -> Self {
+        fn least<T: Ord>(one: T, other: T) -> T {
+            one.min(other)
+        }
+        each_limit!(
+            self,
+            other,
+            least,
+            memory,
+            call_time,
+            wait,
+            log_lines,
+            log_bytes,
+            table_elements,
+            instances,
+            cpu,
+            handles,
+            sockets,
+            lookups,
+            requests,
+            body_bytes,
+            answer_bytes,
+            batch_bytes,
+            batch_records,
+            metrics,
+            status_updates
+        )
+    }
 }
 
 /// One flow of records.
@@ -159,6 +275,20 @@ pub(crate) const LIMITS: Shape = Shape::Record(&[
     field("callTime", Shape::Span),
     field("wait", Shape::Span),
     field("logLines", Shape::Count(0, 1_000_000)),
+    field("logBytes", Shape::Size),
+    field("tableElements", Shape::Count(0, 100_000_000)),
+    field("instances", Shape::Count(1, 10_000)),
+    field("cpu", Shape::Count(1, 100)),
+    field("handles", Shape::Count(1, 1_000_000)),
+    field("sockets", Shape::Count(0, 1_000_000)),
+    field("lookups", Shape::Count(0, 10_000)),
+    field("requests", Shape::Count(0, 100_000)),
+    field("bodyBytes", Shape::Size),
+    field("answerBytes", Shape::Size),
+    field("batchBytes", Shape::Size),
+    field("batchRecords", Shape::Count(1, 100_000_000)),
+    field("metrics", Shape::Count(0, 1_000_000)),
+    field("statusUpdates", Shape::Count(0, 1_000_000)),
 ]);
 
 /// Labels as KPS writes them.
@@ -220,4 +350,26 @@ pub(crate) fn no_log(path: String) -> Diagnostic {
     Diagnostic::new(Code::FieldsExclude, "an egress stream has no log")
         .at(path)
         .help("delete `log`; the ingress streams that the pipeline reads have one each")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, json};
+
+    use super::*;
+
+    #[test]
+    fn every_limit_that_can_be_written_is_read_and_merged() {
+        let Shape::Record(fields) = LIMITS else { panic!("limits are a record") };
+        let all = |number: u32| {
+            let values: Map<_, _> = fields.iter().map(|field| (field.name.to_owned(), json!(number))).collect();
+            serde_json::from_value::<Limits>(Value::Object(values)).unwrap()
+        };
+        let count = |limits: Limits| serde_json::to_value(limits).unwrap().as_object().unwrap().len();
+        assert_eq!(count(all(2)), fields.len());
+        assert_eq!(all(2).over(all(1)), all(2));
+        assert_eq!(Limits::default().over(all(1)), all(1));
+        assert_eq!(all(2).smaller(all(1)), all(1));
+        assert_eq!(all(2).smaller(Limits::default()), all(2));
+    }
 }

@@ -12,17 +12,21 @@ fn gate(abilities: &[(AbilityKind, &str)]) -> Gate {
         target: "*:*".into(),
         reason: String::new(),
     });
-    Gate::new(Identity {
-        name: "meter".into(),
-        hint: GrantHint { class: "mqtt".into() },
-        rules: rules(abilities, &[]),
-        asked: asked.to_vec(),
-        observer: Arc::new(Unobserved),
-        around: Arc::default(),
-        tls: Default::default(),
-        attached: Default::default(),
-        component: String::new(),
-    })
+    Gate::new(
+        Identity {
+            name: "meter".into(),
+            hint: GrantHint { class: "mqtt".into() },
+            rules: rules(abilities, &[]),
+            asked: asked.to_vec(),
+            observer: Arc::new(Unobserved),
+            around: Arc::default(),
+            tls: Default::default(),
+            attached: Default::default(),
+            component: String::new(),
+            guards: crate::guards::Guards::default(),
+        },
+        &Limits::default(),
+    )
 }
 
 fn rules(allowed: &[(AbilityKind, &str)], denied: &[(AbilityKind, &str)]) -> Rules {

@@ -96,20 +96,24 @@ async fn echo(config: ServerConfig) -> u16 {
 
 fn gate(port: u16, attached: Option<Attached>) -> Arc<Gate> {
     let at = |kind| Ability::parse(kind, &format!("127.0.0.1:{port}")).unwrap();
-    Arc::new(Gate::new(Identity {
-        name: "meter".into(),
-        hint: GrantHint { class: "mqtt".into() },
-        rules: vec![at(AbilityKind::Tcp)].into(),
-        asked: Vec::new(),
-        observer: Arc::new(Unobserved),
-        around: Arc::default(),
-        tls: Tls::default(),
-        attached: attached
-            .map(|attached| Attachment::new(at(AbilityKind::Tls), attached).unwrap())
-            .into_iter()
-            .collect(),
-        component: String::new(),
-    }))
+    Arc::new(Gate::new(
+        Identity {
+            name: "meter".into(),
+            hint: GrantHint { class: "mqtt".into() },
+            rules: vec![at(AbilityKind::Tcp)].into(),
+            asked: Vec::new(),
+            observer: Arc::new(Unobserved),
+            around: Arc::default(),
+            tls: Tls::default(),
+            attached: attached
+                .map(|attached| Attachment::new(at(AbilityKind::Tls), attached).unwrap())
+                .into_iter()
+                .collect(),
+            component: String::new(),
+            guards: Default::default(),
+        },
+        &Default::default(),
+    ))
 }
 
 /// What comes of a handshake and one exchange.
