@@ -543,18 +543,6 @@ impl Pipeline {
     }
 }
 
-impl Pipeline {
-    /// Raises or clears the alert of a record in retry, at most once in a while: all that is held is looked at.
-    fn look_at_retries(&mut self) {
-        if self.postponed.is_none() || Instant::now() < self.looked + LOOK {
-            return;
-        }
-        self.looked = Instant::now();
-        self.postponed = self.delivery.postponed_since();
-        self.shared.retrying(self.postponed.map(|since| self.begun.elapsed().saturating_sub(since)));
-    }
-}
-
 fn policy(plan: &PipelinePlan) -> Policy {
     Policy {
         batch_records: plan.batch.records.max(1) as usize,

@@ -149,3 +149,25 @@ fn a_wrong_address_or_file_is_refused_at_once() {
         .fails(7, &["serve.yaml", "did you mean `transport`?"]);
     ferrule.run(&["serve", "--config", "nowhere.yaml"]).fails(3, &["nowhere.yaml"]);
 }
+
+#[test]
+fn a_rewind_while_nats_is_away_is_refused_and_does_not_come_later() {
+    const COUNT: usize = 200;
+    let Some(mut nats) = Nats::start() else { return };
+    let ferrule = Ferrule::serve_with(&["--transport", &nats.url()]);
+    ferrule.apply(&documents(&ferrule, COUNT, 0, "")).ok();
+    arrived(&ferrule, COUNT);
+    let rewind = || ferrule.run(&["pipeline", "rewind", "lines", "--to", "beginning"]);
+    nats.down();
+    until("the trouble is told", || trouble(&ferrule).map(drop));
+    let refused = rewind();
+    assert!(refused.code != 0, "{refused:?}");
+    assert!(refused.err.contains("pipeline lines is not rewound") && refused.err.contains("NATS"), "{refused:?}");
+    nats.up();
+    until("the trouble is over", || trouble(&ferrule).is_none().then_some(()));
+    rewind().ok();
+    until("all of it twice", || numbers(&ferrule).values().all(|times| *times >= 2).then_some(()));
+    until("nothing is under way", || (ferrule.entry("pipelines", "lines")["lag"] == 0).then_some(()));
+    let numbers = numbers(&ferrule);
+    assert!(numbers.values().all(|times| *times == 2), "read again more than once: {numbers:?}");
+}

@@ -225,6 +225,28 @@ fn a_component_that_fails_gives_its_place_back() {
 }
 
 #[test]
+fn drops_of_a_policy_are_an_alert() {
+    let ferrule = Ferrule::start();
+    let source = "{class: generator, parameters: {rate: 500, size: 32}, log: {whenFull: drop-newest, maxRecords: 20}}";
+    ferrule.apply(&pipeline("line", source, "[]", "{class: blackhole}")).ok();
+    until("records", || (ferrule.count("line", "delivered") > 0).then_some(()));
+    let alerts = || ferrule.entry("streams", "line-source")["alerts"].clone();
+    assert_eq!(alerts().as_array().map(Vec::len), Some(0), "{}", alerts());
+    ferrule.run(&["pause", "pipeline", "line"]).ok();
+    until("the alert", || (alerts()[0]["name"] == "dropping").then_some(()));
+    assert!(ferrule.entry("streams", "line-source")["dropped"].as_u64() > Some(0));
+    let line = "alert: stream line-source: dropping: the policy of its log (log.whenFull";
+    for command in ["status", "top"] {
+        let shown = ferrule.run(&[command]).ok().out;
+        assert!(shown.contains(line), "{command} shows {shown}");
+    }
+    let object = ferrule.wait("stream", "line-source", "its alert", |stream| {
+        stream["status"]["details"]["alerts"]["dropping"]["severity"] == "warning"
+    });
+    assert!(object["status"]["details"]["alerts"]["dropping"]["message"].is_string(), "{object}");
+}
+
+#[test]
 fn a_pipeline_reads_again_from_a_time() {
     let ferrule = Ferrule::start();
     let out = ferrule.folder().join("out");

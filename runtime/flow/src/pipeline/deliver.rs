@@ -7,8 +7,9 @@ use std::time::Duration;
 use ferrule_model::component::Columns;
 use ferrule_model::ids::Uid;
 use ferrule_model::record::{Batch, BatchError, Column, RecordAddress, RecordId};
+use tokio::time::Instant;
 
-use super::{From, Held, Pipeline, Taken};
+use super::{From, Held, LOOK, Pipeline, Taken};
 use crate::dead_letter::{DeadLetter, LetterCode};
 use crate::delivery::{Blame, Done, Outcome, Verdict, WriteRun};
 use crate::functions::Passed;
@@ -271,6 +272,16 @@ impl Pipeline {
                 (address, Some(id))
             });
         }
+    }
+
+    /// Raises or clears the alert of a record in retry, at most once in a while: all that is held is looked at.
+    pub(super) fn look_at_retries(&mut self) {
+        if self.postponed.is_none() || Instant::now() < self.looked + LOOK {
+            return;
+        }
+        self.looked = Instant::now();
+        self.postponed = self.delivery.postponed_since();
+        self.shared.retrying(self.postponed.map(|since| self.begun.elapsed().saturating_sub(since)));
     }
 
     /// Writes what may be written to the sinks that are ready.
