@@ -81,7 +81,7 @@ impl Error {
         }
         let message = status.message().to_owned();
         match status.code() {
-            tonic::Code::Unavailable => Error::Gone(format!("{message} ({address})")),
+            tonic::Code::Unavailable => Error::Gone(gone(format!("{message} ({address})"), address)),
             tonic::Code::Unimplemented => {
                 let text = format!("the server at {address} does not know this call");
                 let help = "it is of another version than this `ferrule`: use the same for both";
@@ -89,12 +89,18 @@ impl Error {
             }
             tonic::Code::InvalidArgument | tonic::Code::OutOfRange => Error::Protocol(message),
             // A transport that breaks in the middle of an answer shows as unknown.
-            tonic::Code::Unknown | tonic::Code::Cancelled => Error::Gone(match address {
-                Address::Tcp(_) => format!("{message} ({address}; a server with TLS is reached by https://)"),
-                _ => message,
-            }),
+            tonic::Code::Unknown | tonic::Code::Cancelled => Error::Gone(gone(message, address)),
+            // What answers speaks no HTTP/2, as a server with TLS does to who speaks none.
+            tonic::Code::Internal if message.starts_with("h2 protocol error") => Error::Gone(gone(message, address)),
             _ => Error::Internal(message),
         }
+    }
+}
+
+fn gone(message: String, address: &Address) -> String {
+    match address {
+        Address::Tcp(_) => format!("{message} ({address}; a server with TLS is reached by https://)"),
+        _ => message,
     }
 }
 
