@@ -18,13 +18,21 @@ pub mod sink;
 pub mod source;
 pub mod topic;
 
-use ferrule_sdk::Problem;
+use ferrule_sdk::{About, Problem};
 
 use parameters::Wrong;
 use sink::MqttSink;
 use source::MqttSource;
 
 ferrule_sdk::export!(connector: MqttSource, MqttSink);
+
+/// What both directions ask for.
+pub(crate) fn about() -> About {
+    About::new()
+        .capability("tcp", "{broker}", "the MQTT broker that messages come from and go to")
+        .capability("secret", "{password}", "MQTT sends the password when it connects")
+        .capability("secret", "{username}", "MQTT sends the name when it connects")
+}
 
 pub(crate) fn problems(wrong: Vec<Wrong>) -> Vec<Problem> {
     wrong

@@ -48,7 +48,7 @@ impl Sink for MqttSink {
 
     fn about() -> About {
         // Keep-alives go out while nothing is written.
-        About::new().capability("tcp", "{broker}", "the MQTT broker that messages come from and go to").idle()
+        crate::about().idle()
     }
 
     fn validate(_: &Unused, _: &Unused, parameters: &Parameters) -> Vec<Problem> {

@@ -31,7 +31,7 @@ impl Source for MqttSource {
     type Parameters = Parameters;
 
     fn about() -> About {
-        About::new().capability("tcp", "{broker}", "the MQTT broker that messages come from and go to")
+        crate::about()
     }
 
     fn validate(_: &Unused, _: &Unused, parameters: &Parameters) -> Vec<Problem> {

@@ -278,8 +278,9 @@ impl Platform for Client {
         Ok(self.inner().audit(request).await.map_err(|s| self.failed(s))?.into_inner().into())
     }
 
-    async fn backup(&self) -> Result<Reports<Vec<u8>>, Error> {
-        let stream = self.inner().backup(proto::BackupRequest {}).await.map_err(|s| self.failed(s))?.into_inner();
+    async fn backup(&self, secret_key: bool) -> Result<Reports<Vec<u8>>, Error> {
+        let request = proto::BackupRequest { secret_key };
+        let stream = self.inner().backup(request).await.map_err(|s| self.failed(s))?.into_inner();
         Ok(self.incoming(stream, |piece| Ok(piece.content)))
     }
 

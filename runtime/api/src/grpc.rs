@@ -285,7 +285,8 @@ impl Ferrule for Service {
     }
 
     async fn backup(&self, request: Request<proto::BackupRequest>) -> Result<Response<Self::BackupStream>, Status> {
-        Ok(outgoing(self.platform(&request, Right::Write)?.backup().await?))
+        let platform = self.platform(&request, Right::Write)?;
+        Ok(outgoing(platform.backup(request.into_inner().secret_key).await?))
     }
 
     async fn hold(&self, request: Request<proto::ControlRequest>) -> Result<Response<proto::ControlResponse>, Status> {

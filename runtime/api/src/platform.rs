@@ -79,8 +79,9 @@ pub trait Platform: Send + Sync + 'static {
     /// What guests reached for, and what was decided.
     async fn audit(&self, query: AuditQuery) -> Result<AuditReport, Error>;
 
-    /// The data folder as it is at one moment, as a tar file in pieces. Only for callers on the server's own machine.
-    async fn backup(&self) -> Result<Reports<Vec<u8>>, Error>;
+    /// The data folder as it is at one moment, as a tar file in pieces; with the key to its secrets only if `secret_key` is true.
+    /// Only for callers on the server's own machine.
+    async fn backup(&self, secret_key: bool) -> Result<Reports<Vec<u8>>, Error>;
 
     /// Pauses, resumes or drains streams and pipelines.
     async fn control(&self, control: Control) -> Result<Vec<AppliedObject>, Error>;

@@ -123,6 +123,8 @@ mod tests {
             "ferrule run f.yaml --until-records 5 --for 60",
             "ferrule update svcdomain edge -f sd.yaml",
             "ferrule apply -f folder --prune --dry-run",
+            "ferrule create secret login --from-file a=b --from-env c=D --from-stdin e --replace",
+            "ferrule backup ferrule.tar --with-secret-key",
             "ferrule apply -f -",
             "ferrule run pipeline.yaml --until-done",
             "ferrule completion bash",

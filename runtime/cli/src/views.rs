@@ -16,6 +16,11 @@ use crate::documents::refused;
 use crate::exit::{Failure, Outcome};
 use crate::output::{Format, Output, Table, Tone, short_duration, short_number};
 
+/// An object as JSON and YAML show it: in its envelope, a secret as it is written.
+pub(crate) fn document(object: &Object) -> Value {
+    if object.kind == Kind::Secret { object.to_native() } else { serde_json::to_value(object).unwrap_or_default() }
+}
+
 /// The instance that a stream or config belongs to, as its document refers to it.
 pub(crate) fn instance_of(object: &Object) -> Option<String> {
     object.instance_ref().map(|reference| reference_text(&reference))

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use ferrule_flow::plan::Retained;
 use ferrule_flow::{Flow, Plan};
 use ferrule_host::Component;
+use ferrule_model::redact::Redactor;
 use ferrule_model::{Code, Diagnostic, Kind, Uid};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
@@ -56,7 +57,12 @@ struct Preparation<'a> {
 
 impl Preparation<'_> {
     /// The component, if it is there and has nothing against these parameters.
-    async fn component(&mut self, chosen: &Chosen, values: [&Value; 3]) -> Result<Component, Problem> {
+    async fn component(
+        &mut self,
+        chosen: &Chosen,
+        values: [&Value; 3],
+        redactor: &Redactor,
+    ) -> Result<Component, Problem> {
         let component = self.source.component(&chosen.digest).await.map_err(|diagnostic| {
             // The file may be put back, or the disk come back.
             self.again = true;
@@ -65,7 +71,9 @@ impl Preparation<'_> {
         let key = revision(&json!([chosen.digest, values]));
         let verdict = match self.checked.get(&key).or_else(|| self.before.get(&key)) {
             Some(verdict) => verdict.clone(),
-            None => verdict(&component, values).await,
+            None => verdict(&component, values)
+                .await
+                .map(|problem| Problem { message: redactor.mask_owned(problem.message), ..problem }),
         };
         self.checked.insert(key, verdict.clone());
         match verdict {
@@ -115,7 +123,7 @@ impl Runner for FlowRunner {
         let mut usable: HashSet<&Uid> = HashSet::new();
         for stream in &wanted.streams {
             let values = [&stream.static_parameters, &stream.config, &stream.parameters];
-            match preparation.component(&stream.component, values).await {
+            match preparation.component(&stream.component, values, &stream.redactor).await {
                 Ok(component) => {
                     usable.insert(&stream.uid);
                     plan.streams.push(stream_plan(stream, component.into()));
@@ -141,7 +149,7 @@ impl Runner for FlowRunner {
             }
             let mut components = Vec::with_capacity(pipeline.steps.len());
             for step in &pipeline.steps {
-                match preparation.component(&step.component, [&empty, &empty, &step.args]).await {
+                match preparation.component(&step.component, [&empty, &empty, &step.args], &step.redactor).await {
                     Ok(component) => components.push(component.into()),
                     Err(problem) => {
                         let message = format!("step {}: {}", step.name, problem.message);

@@ -16,6 +16,7 @@ mod plan;
 mod resolve;
 mod revision;
 mod runner;
+pub mod secrets;
 mod service;
 mod site;
 mod snapshot;

@@ -14,6 +14,7 @@ use crate::connector::function::Function;
 use crate::connector::instance::Instance;
 use crate::connector::{config, grant, pipeline, stream};
 use crate::finding::{Finding, Problem, Report};
+use crate::secrets;
 use crate::site::Site;
 use crate::snapshot::Snapshot;
 use crate::wanted::{Chosen, Wanted};
@@ -97,6 +98,7 @@ pub fn resolve(snapshot: &Snapshot, site: &Site) -> Resolution {
             Kind::Function => reports.push(function_report(snapshot, object)),
             Kind::Instance => reports.push(instance_report(snapshot, site, &configs, object)),
             Kind::Config => reports.push(simple(object, config::instance_of(snapshot, object).map(drop))),
+            Kind::Secret => reports.push(simple(object, secrets::check(&site.vault, object))),
             Kind::Grant => reports.push(simple(object, grant::read(object).map(drop))),
             Kind::Project | Kind::ServiceDomain | Kind::Category | Kind::Component => {
                 reports.push(simple(object, Ok(())))

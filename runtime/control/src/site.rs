@@ -6,6 +6,7 @@ use ferrule_model::{Code, Kind, Ref, version};
 
 use crate::finding::Problem;
 use crate::log::LogOffer;
+use crate::secrets::Vault;
 use crate::snapshot::Snapshot;
 
 /// The version of a KPS service domain that this runtime stands in for: the first with connectors.
@@ -20,6 +21,8 @@ pub struct Site {
     pub version: String,
     /// What the log of this runtime gives.
     pub log: LogOffer,
+    /// Opens the secrets of this runtime.
+    pub vault: Vault,
     /// What nobody may reach here, whatever is granted.
     pub deny: Vec<Allowance>,
     /// Whether everything that is asked for is granted, as on the machine of somebody who wants to see what is used.
@@ -32,6 +35,7 @@ impl Default for Site {
             service_domain: None,
             version: SERVICE_DOMAIN_VERSION.to_owned(),
             log: LogOffer::default(),
+            vault: Vault::default(),
             deny: Vec::new(),
             learn: false,
         }

@@ -9,6 +9,7 @@ use ferrule_model::Uid;
 use ferrule_model::capability::Rules;
 use ferrule_model::component::Description;
 use ferrule_model::connector::{BatchLimits, Limits, OnError, Retry, StartAt, StreamDirection};
+use ferrule_model::redact::Redactor;
 use serde_json::Value;
 
 /// Everything that should run.
@@ -56,6 +57,8 @@ pub struct WantedStream {
     pub config: Value,
     /// The stream's parameters.
     pub parameters: Value,
+    /// Masks what of them came from secrets.
+    pub redactor: Redactor,
     /// What the session may reach.
     pub rules: Rules,
     /// The stream's limits over the class's.
@@ -77,6 +80,10 @@ pub struct WantedStep {
     pub component: Chosen,
     /// The arguments: the step's over the function's.
     pub args: Value,
+    /// The same as they are written, with the versions of what they take from secrets.
+    pub told: Value,
+    /// Masks what of them came from secrets.
+    pub redactor: Redactor,
     /// What the session may reach.
     pub rules: Rules,
     /// The step's limits over the function's.

@@ -171,6 +171,7 @@ impl Artifact for Component {
             name: name.to_owned(),
             rules: plan.rules.clone(),
             limits: plan.limits.clone(),
+            redactor: plan.redactor.clone(),
             observer,
             hint: GrantHint { class: plan.class.clone() },
             attached: plan.attached.clone(),

@@ -9,6 +9,7 @@ use ferrule_host::{Attachments, Limits};
 use ferrule_model::capability::Rules;
 use ferrule_model::component::Direction;
 use ferrule_model::ids::Uid;
+use ferrule_model::redact::Redactor;
 pub use ferrule_transport::{Bounds, Durability, Guarantees, Keep, Retention, StreamOptions, WhenFull};
 
 use crate::backoff::BackoffPolicy;
@@ -61,6 +62,8 @@ pub struct GuestPlan {
     pub config: String,
     /// Parameters of the stream or arguments of the function, JSON.
     pub parameters: String,
+    /// Masks what of all these came from secrets, wherever the guest shows it.
+    pub redactor: Redactor,
     /// What it may reach.
     pub rules: Rules,
     /// What it may use.
@@ -79,6 +82,7 @@ impl GuestPlan {
             static_parameters: "{}".into(),
             config: "{}".into(),
             parameters: "{}".into(),
+            redactor: Redactor::default(),
             rules: Rules::default(),
             limits: Limits::default(),
             attached: Attachments::default(),

@@ -111,6 +111,7 @@ impl Command {
             hint: GrantHint::default(),
             rules: Rules::default(),
             asked: Vec::new(),
+            redactor: Default::default(),
             observer: Arc::new(Unobserved),
             around: Arc::default(),
             tls: Tls::default(),
@@ -119,7 +120,7 @@ impl Command {
             guards: Guards::default(),
         };
         let observer = identity.observer.clone();
-        let log = Arc::new(LogGate::new(observer.clone(), &limits, identity.guards));
+        let log = Arc::new(LogGate::new(observer.clone(), &limits, identity.guards, identity.redactor.clone()));
         let guest = Guest::with_wasi(identity, &limits, wasi, log);
         let (mut store, clock) = instance::store(self.pre.engine(), guest, &limits);
         let mut bounds = Bounds::new(clock, store.data().wake.clone(), observer, &limits);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use ferrule_model::Code;
 use ferrule_model::capability::{Ability, AbilityKind, Rules, Target};
 use ferrule_model::component::Capability;
+use ferrule_model::redact::Redactor;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
@@ -58,6 +59,8 @@ pub(crate) struct Identity {
     pub(crate) rules: Rules,
     pub(crate) asked: Vec<Capability>,
     pub(crate) observer: Arc<dyn Observer>,
+    /// Masks what it was given of secrets. The observer hears it masked.
+    pub(crate) redactor: Redactor,
     pub(crate) around: Arc<Around>,
     pub(crate) tls: Tls,
     pub(crate) attached: Attachments,
@@ -69,7 +72,8 @@ pub(crate) struct Identity {
 impl Guest {
     pub(crate) fn new(identity: Identity, limits: &Limits) -> Result<Self, CallError> {
         let mut wasi = WasiCtxBuilder::new();
-        let log = Arc::new(LogGate::new(identity.observer.clone(), limits, identity.guards));
+        let redactor = identity.redactor.clone();
+        let log = Arc::new(LogGate::new(identity.observer.clone(), limits, identity.guards, redactor));
         wasi.stdout(Stdout(Arc::new(Lines::new(log.clone(), Level::Info))))
             .stderr(Stdout(Arc::new(Lines::new(log.clone(), Level::Warn))));
         open_folders(&mut wasi, &identity.rules.allowed)?;

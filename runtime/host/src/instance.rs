@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ferrule_model::capability::Rules;
 use ferrule_model::component::{Columns, Direction, Problem};
 use ferrule_model::record::{Batch, Outcomes, Transformed};
+use ferrule_model::redact::Redactor;
 use wasmtime::Store;
 
 use crate::artifact::{Component, World};
@@ -16,6 +17,7 @@ use crate::error::{CallError, GuestError, GuestErrorKind, Refusal};
 use crate::guards::Guards;
 use crate::guest::{GrantHint, Guest, Identity};
 use crate::limits::{Breach, Limit, Limits};
+use crate::masked;
 use crate::network::Attachments;
 use crate::observer::Observer;
 use crate::wake::WakeHandle;
@@ -32,6 +34,8 @@ pub struct InstanceOptions {
     pub rules: Rules,
     /// What it may use.
     pub limits: Limits,
+    /// Masks what the guest was given of secrets in all that it shows.
+    pub redactor: Redactor,
     /// Who hears of it.
     pub observer: Arc<dyn Observer>,
     /// What a refusal tells to write where.
@@ -50,6 +54,7 @@ impl InstanceOptions {
             name: name.into(),
             rules: Rules::default(),
             limits: Limits::default(),
+            redactor: Redactor::default(),
             observer: Arc::new(crate::observer::Unobserved),
             hint: GrantHint::default(),
             attached: Attachments::default(),
@@ -152,6 +157,7 @@ pub struct Instance {
     reads: Columns,
     routes: usize,
     world: World,
+    redactor: Redactor,
     refusals_before: u64,
     limits: Limits,
     guards: Guards,
@@ -197,15 +203,16 @@ impl Instance {
             hint: options.hint,
             rules: options.rules,
             asked: parts.description.capabilities.clone(),
-            observer: options.observer,
+            observer: masked::observer(options.observer, &options.redactor),
+            redactor: options.redactor.clone(),
             around: component.engine().around(),
             tls: component.engine().tls(),
             attached: options.attached,
             component: parts.digest.clone(),
             guards: options.guards,
         };
-        let observer = identity.observer.clone();
-        let guest = Guest::new(identity, &options.limits)?;
+        let (observer, redactor) = (identity.observer.clone(), options.redactor);
+        let guest = Guest::new(identity, &options.limits).map_err(|error| error.masked(&redactor))?;
         let (mut store, clock) = store(parts.pre.engine(), guest, &options.limits);
         let wake = store.data().wake.clone();
         let mut bounds = Bounds::new(clock, wake.clone(), observer, &options.limits);
@@ -214,7 +221,8 @@ impl Instance {
             Ok(instance) => parts.indices.load(&mut store, &instance).map_err(Ended::Engine),
             Err(ended) => Err(ended),
         };
-        let exports = exports.map_err(|ended| call::explain("instantiate", ended, &bounds, store.data_mut()))?;
+        let exports = exports
+            .map_err(|ended| call::explain("instantiate", ended, &bounds, store.data_mut()).masked(&redactor))?;
         Ok(Self {
             store,
             exports,
@@ -223,6 +231,7 @@ impl Instance {
             reads: parts.description.reads,
             routes: parts.description.routes.len().max(1),
             world: parts.world,
+            redactor,
             refusals_before: 0,
             limits: options.limits,
             guards: options.guards,
@@ -296,14 +305,14 @@ impl Instance {
         let records = convert::lower_batch(records, self.reads);
         let outcomes =
             fallible!(self, "write", Patience::UntilWoken, produce, |guest, store| guest.call_write(store, &records));
-        Ok(convert::lift_outcomes(outcomes))
+        Ok(masked::outcomes(convert::lift_outcomes(outcomes), &self.redactor))
     }
 
     /// Lets a sink service its connection and answer for records in flight.
     pub async fn idle(&mut self, max_wait_ms: u32) -> Result<Outcomes, CallError> {
         let outcomes =
             fallible!(self, "idle", Patience::UntilWoken, produce, |guest, store| guest.call_idle(store, max_wait_ms));
-        Ok(convert::lift_outcomes(outcomes))
+        Ok(masked::outcomes(convert::lift_outcomes(outcomes), &self.redactor))
     }
 
     /// Has a function turn records into records. The answer was checked against its input.
@@ -311,7 +320,8 @@ impl Instance {
         let lowered: wire::Batch = convert::lower_input(records, self.reads);
         let transformed =
             fallible!(self, "apply", Patience::Prompt, transform, |guest, store| guest.call_apply(store, &lowered));
-        let transformed = convert::lift_transformed(transformed);
+        let mut transformed = convert::lift_transformed(transformed);
+        masked::rejections(&mut transformed.rejected, &self.redactor);
         if !self.guards.answers {
             return Ok(transformed);
         }
@@ -432,7 +442,7 @@ impl Instance {
                 Ok(answer)
             }
             Err(ended) => {
-                let error = call::explain(call, ended, &self.bounds, self.store.data_mut());
+                let error = call::explain(call, ended, &self.bounds, self.store.data_mut()).masked(&self.redactor);
                 self.life = Life::Gone(error.to_string());
                 Err(error)
             }
@@ -448,15 +458,16 @@ impl Instance {
             GuestErrorKind::Unavailable | GuestErrorKind::Failed => refused_now,
             GuestErrorKind::Invalid => false,
         };
-        match self.last_refusal() {
+        let error = match self.last_refusal() {
             Some(refusal) if refused => CallError::Refused { refusal: Box::new(refusal), guest: error.message },
             _ => CallError::Guest(error),
-        }
+        };
+        error.masked(&self.redactor)
     }
 
     /// The guest broke the contract: nothing it says can be relied on from here.
     fn malformed(&mut self, call: &'static str, problem: &dyn std::fmt::Display) -> CallError {
-        let error = CallError::Malformed { call, problem: problem.to_string() };
+        let error = CallError::Malformed { call, problem: problem.to_string() }.masked(&self.redactor);
         self.life = Life::Gone(error.to_string());
         error
     }

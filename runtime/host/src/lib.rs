@@ -18,6 +18,7 @@ mod instance;
 pub mod limits;
 mod linker;
 mod log_gate;
+mod masked;
 mod network;
 mod observer;
 mod rate;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use ferrule_model::plain;
+use ferrule_model::redact::Redactor;
 
 use crate::guards::Guards;
 use crate::limits::{self, Breach, Limit, Limits};
@@ -23,6 +24,7 @@ pub(crate) struct LogGate {
     observer: Arc<dyn Observer>,
     limits: Limits,
     guards: Guards,
+    redactor: Redactor,
     state: Mutex<State>,
 }
 
@@ -42,7 +44,7 @@ struct Over {
 }
 
 impl LogGate {
-    pub(crate) fn new(observer: Arc<dyn Observer>, limits: &Limits, guards: Guards) -> Self {
+    pub(crate) fn new(observer: Arc<dyn Observer>, limits: &Limits, guards: Guards, redactor: Redactor) -> Self {
         let state = State {
             window: Instant::now(),
             lines: 0,
@@ -50,7 +52,7 @@ impl LogGate {
             over: Over::default(),
             last_words: VecDeque::with_capacity(LAST_WORDS),
         };
-        Self { observer, limits: limits.clone(), guards, state: Mutex::new(state) }
+        Self { observer, limits: limits.clone(), guards, redactor, state: Mutex::new(state) }
     }
 
     pub(crate) fn enabled(&self, level: Level) -> bool {
@@ -61,9 +63,19 @@ impl LogGate {
         if !self.enabled(level) {
             return;
         }
+        // Before anything is cut: half of a value would not be found.
+        let (message, target) = (self.redactor.mask(message), self.redactor.mask(target));
+        let masked: Vec<(String, String)>;
+        let fields = if self.redactor.is_empty() {
+            fields
+        } else {
+            let mask = |text: &str| self.redactor.mask(text).into_owned();
+            masked = fields.iter().map(|(name, value)| (mask(name), mask(value))).collect();
+            &masked
+        };
         let mut left = limits::LOG_LINE_BYTES;
-        let message = take(message, &mut left);
-        let target = take(target, &mut left);
+        let message = take(&message, &mut left);
+        let target = take(&target, &mut left);
         let fields: Vec<_> = fields
             .iter()
             .map_while(|(name, value)| (left > 0).then(|| (take(name, &mut left), take(value, &mut left))))
@@ -76,8 +88,14 @@ impl LogGate {
         self.observer.log(level, &clean(target), &clean(message), &fields);
     }
 
+    /// How many bytes of a line have to be kept until it is masked.
+    pub(crate) fn line_bytes(&self) -> usize {
+        limits::LOG_LINE_BYTES + self.redactor.longest()
+    }
+
     /// A line that the guest wrote to standard output or error.
     pub(crate) fn line(&self, level: Level, line: &str) {
+        let line = &*self.redactor.mask(line);
         if level >= Level::Warn {
             let mut state = self.state();
             if state.last_words.len() == LAST_WORDS {
@@ -164,7 +182,7 @@ mod tests {
 
     fn gate(lines: u32, bytes: usize) -> LogGate {
         let limits = Limits { log_lines_per_second: lines, log_bytes_per_second: bytes, ..Limits::default() };
-        LogGate::new(Arc::new(Unobserved), &limits, Guards::default())
+        LogGate::new(Arc::new(Unobserved), &limits, Guards::default(), Redactor::default())
     }
 
     #[test]

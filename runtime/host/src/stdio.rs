@@ -10,7 +10,6 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::limits;
 use crate::log_gate::LogGate;
 use crate::observer::Level;
 
@@ -47,7 +46,7 @@ impl Taker for Lines {
     fn take(&self, bytes: &[u8]) {
         let mut begun = self.begun.lock().unwrap_or_else(PoisonError::into_inner);
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let room = limits::LOG_LINE_BYTES.saturating_sub(begun.len());
+            let room = self.gate.line_bytes().saturating_sub(begun.len());
             begun.extend_from_slice(part.get(..room).unwrap_or(part));
             if part.ends_with(b"\n") {
                 self.line(&begun);

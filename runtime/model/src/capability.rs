@@ -90,7 +90,7 @@ pub enum AbilityKind {
     Write,
     /// To see a variable of the server's environment.
     Env,
-    /// To see a secret.
+    /// To see the values of a secret.
     Secret,
 }
 

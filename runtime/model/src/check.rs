@@ -14,6 +14,7 @@ use crate::{
     error::suggestion,
     lookup::{Lookup, Resolution, component_of, resolve},
     schema,
+    secret::{self, Known, SecretRef},
     shape::{member, one_of},
     version,
 };
@@ -82,9 +83,10 @@ pub fn schemas_of(lookup: &dyn Lookup, object: &Object) -> (Schemas, Option<Desc
 }
 
 /// Checks an object against those that it refers to. What is not there yet is no error here: the object is kept, with a
-/// condition, and checked again when it appears. `lookup` holds what will be there; see [`crate::lookup::Over`].
-pub fn check(object: &Object, lookup: &dyn Lookup) -> Vec<Diagnostic> {
-    let mut checker = Checker { object, lookup, found: Vec::new() };
+/// condition, and checked again when it appears. `lookup` holds what will be there; see [`crate::lookup::Over`]. `reveal` gives what
+/// a reference to a secret stands for, as far as that is known.
+pub fn check(object: &Object, lookup: &dyn Lookup, reveal: &dyn Fn(&SecretRef) -> Option<Known>) -> Vec<Diagnostic> {
+    let mut checker = Checker { object, lookup, reveal, found: Vec::new() };
     let done = match object.kind {
         Kind::Class => object.typed().map(|spec| checker.class(&spec)),
         Kind::Instance => object.typed().map(|spec| checker.instance(&spec)),
@@ -92,7 +94,7 @@ pub fn check(object: &Object, lookup: &dyn Lookup) -> Vec<Diagnostic> {
         Kind::Stream => object.typed().map(|spec| checker.stream(&spec)),
         Kind::Pipeline => object.typed().map(|spec| checker.pipeline(&spec)),
         Kind::ServiceDomain => object.typed().map(|spec: ServiceDomainSpec| checker.labels("labels", &spec.labels)),
-        Kind::Project | Kind::Category | Kind::Component | Kind::Grant | Kind::Function => Ok(()),
+        Kind::Project | Kind::Category | Kind::Secret | Kind::Component | Kind::Grant | Kind::Function => Ok(()),
     };
     if let Err(error) = done {
         checker.found.push(Diagnostic::new(Code::WrongType, error.to_string()).at(object.path("")));
@@ -142,6 +144,7 @@ pub fn check_change(old: &Object, new: &Object) -> Vec<Diagnostic> {
 struct Checker<'a> {
     object: &'a Object,
     lookup: &'a dyn Lookup,
+    reveal: &'a dyn Fn(&SecretRef) -> Option<Known>,
     found: Vec<Diagnostic>,
 }
 
@@ -164,12 +167,12 @@ impl Checker<'_> {
     }
 
     fn parameters(&mut self, rules: &Rules, values: &crate::connector::Values, path: &str) {
-        let value = Value::Object(values.clone());
+        let filled = secret::fill(&Value::Object(values.clone()), &mut |reference| (self.reveal)(reference));
         if let Some(schema) = &rules.schema {
-            self.found.extend(schema::validate(schema, &value, &self.object.path(path)));
+            self.found.extend(filled.validate(schema, &self.object.path(path)));
         }
         if let Some(known) = &rules.known {
-            let unused = schema::unused(known, &value, &self.object.path(path));
+            let unused = schema::unused(known, &filled.value, &self.object.path(path));
             let told = |one: Diagnostic| Diagnostic { message: format!("{} for the component", one.message), ..one };
             self.found.extend(unused.into_iter().map(told));
         }

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::redact::Redactor;
+
 macro_rules! codes {
     ($($name:ident = $id:literal, $title:literal;)*) => {
         /// The name of an error. Its number and meaning never change; `docs/errors/` has a page for each.
@@ -79,6 +81,7 @@ codes! {
     ComponentMissing = "FE0211", "no component is registered for the class or function";
     StoreUnusable = "FE0212", "the store cannot be used";
     LogTooWeak = "FE0213", "the log does not give what is asked of it";
+    SecretUnreadable = "FE0214", "a secret cannot be opened";
     NotWasm = "FE0301", "the file is no WebAssembly";
     CoreModule = "FE0302", "the file is a core module and no component";
     Command = "FE0303", "the component is a command";
@@ -98,6 +101,7 @@ codes! {
     CapabilityUnfilled = "FE0404", "what a component asks for cannot be filled in";
     ListenDenied = "FE0405", "a guest asked to listen on a port that nobody granted";
     AddressDenied = "FE0406", "a granted name leads to an address that is not allowed";
+    SecretDenied = "FE0407", "a guest would see a secret that nobody granted";
     TlsFailed = "FE0408", "an encrypted connection cannot be made";
     Trap = "FE0501", "a guest crashed";
     TimedOut = "FE0502", "a guest took too long";
@@ -260,6 +264,14 @@ impl Diagnostic {
     /// How to mend it, if there is a way.
     pub fn maybe_help(mut self, help: Option<String>) -> Self {
         self.help = help.or(self.help);
+        self
+    }
+
+    /// With every text masked.
+    pub fn masked(mut self, redactor: &Redactor) -> Self {
+        let mask = |text: &mut String| *text = redactor.mask_owned(std::mem::take(text));
+        [&mut self.document, &mut self.path, &mut self.message].into_iter().for_each(mask);
+        [&mut self.expected, &mut self.found, &mut self.help].into_iter().flatten().for_each(mask);
         self
     }
 

@@ -13,6 +13,8 @@ pub enum Kind {
     ServiceDomain,
     /// A word with a list of values, for labels.
     Category,
+    /// Values that are not shown: passwords, tokens, keys.
+    Secret,
     /// A component that is registered.
     Component,
     /// What a class, instance or stream may reach.
@@ -33,10 +35,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds, those before others that refer to them.
-    pub const ALL: [Kind; 11] = [
+    pub const ALL: [Kind; 12] = [
         Kind::Project,
         Kind::ServiceDomain,
         Kind::Category,
+        Kind::Secret,
         Kind::Component,
         Kind::Grant,
         Kind::Class,
@@ -53,6 +56,7 @@ impl Kind {
             Kind::Project => "Project",
             Kind::ServiceDomain => "ServiceDomain",
             Kind::Category => "Category",
+            Kind::Secret => "Secret",
             Kind::Component => "Component",
             Kind::Grant => "Grant",
             Kind::Class => "Class",
@@ -70,6 +74,7 @@ impl Kind {
             Kind::Project => ["project", "projects", "proj"],
             Kind::ServiceDomain => ["servicedomain", "servicedomains", "svcdomain"],
             Kind::Category => ["category", "categories", "cat"],
+            Kind::Secret => ["secret", "secrets", "sec"],
             Kind::Component => ["component", "components", "comp"],
             Kind::Grant => ["grant", "grants", "gr"],
             Kind::Class => ["class", "classes", "cc"],
@@ -93,7 +98,7 @@ impl Kind {
             Kind::Config => "connectorconfig",
             Kind::Function => "function",
             Kind::Pipeline => "datapipeline",
-            Kind::Component | Kind::Grant => return None,
+            Kind::Secret | Kind::Component | Kind::Grant => return None,
         })
     }
 
@@ -117,7 +122,7 @@ impl Kind {
 
     /// Whether objects of this kind belong to a project; the others are there for all.
     pub const fn is_in_project(self) -> bool {
-        matches!(self, Kind::Function | Kind::Instance | Kind::Config | Kind::Stream | Kind::Pipeline)
+        matches!(self, Kind::Secret | Kind::Function | Kind::Instance | Kind::Config | Kind::Stream | Kind::Pipeline)
     }
 
     /// Whether a name is unique only within an instance.
@@ -140,7 +145,7 @@ impl fmt::Display for Kind {
 /// The word is no kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is no kind; kinds are project, servicedomain, category, component, grant, class, function, instance, config, stream, pipeline"
+    "`{0}` is no kind; kinds are project, servicedomain, category, secret, component, grant, class, function, instance, config, stream, pipeline"
 )]
 pub struct UnknownKind(pub String);
 

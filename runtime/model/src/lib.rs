@@ -14,8 +14,10 @@ pub mod object;
 pub mod plain;
 pub mod quantity;
 pub mod record;
+pub mod redact;
 pub mod reference;
 pub mod schema;
+pub mod secret;
 pub mod version;
 
 mod shape;

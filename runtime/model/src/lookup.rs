@@ -112,8 +112,8 @@ pub fn resolve(lookup: &dyn Lookup, kind: Kind, reference: &Ref, asker: Option<&
 }
 
 /// The objects that a reference can mean from within a project (empty: from none; `None`: wherever they are): one by its id, or
-/// those of that name. A project is a namespace, so what belongs to another one is not meant, but for functions of no project,
-/// which are there for all. Text in the form of an id may be a name, and an id need not look like one.
+/// those of that name. A project is a namespace, so what belongs to another one is not meant, but for functions and secrets of no
+/// project, which are there for all. Text in the form of an id may be a name, and an id need not look like one.
 pub fn candidates(lookup: &dyn Lookup, kind: Kind, reference: &Ref, project: Option<&str>) -> Vec<Arc<Object>> {
     let (parent, name, version) = match reference {
         Ref::Uid(uid) => match lookup.get(kind, uid) {
@@ -128,6 +128,10 @@ pub fn candidates(lookup: &dyn Lookup, kind: Kind, reference: &Ref, project: Opt
             && project.is_none_or(|project| is_in(lookup, object, project))
             && parent.is_none_or(|parent| is_of_instance(lookup, object, parent))
     });
+    // A project's own secret comes before one of the same name that is there for all.
+    if kind == Kind::Secret && objects.iter().any(|object| project_of(lookup, object).is_some()) {
+        objects.retain(|object| project.is_none() || project_of(lookup, object).is_some());
+    }
     if objects.is_empty() && parent.is_none() && version.is_none() {
         objects.extend(lookup.get(kind, &Uid::from(name)));
     }
@@ -139,7 +143,7 @@ fn is_in(lookup: &dyn Lookup, object: &Object, project: &str) -> bool {
         return true;
     }
     let own = project_of(lookup, object).unwrap_or_default();
-    own == project || (object.kind == Kind::Function && own.is_empty())
+    own == project || (matches!(object.kind, Kind::Function | Kind::Secret) && own.is_empty())
 }
 
 fn is_of_instance(lookup: &dyn Lookup, object: &Object, parent: &str) -> bool {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+use crate::secret::SECRET_API_VERSION;
 use crate::{Kind, Ref, Status, Uid};
 
 /// The API group and version of the connector family.
@@ -155,7 +156,7 @@ impl Object {
             Err(source) => return Err(SpecError { kind, name, source }),
         };
         Ok(Self {
-            api_version: api_version(),
+            api_version: if kind == Kind::Secret { SECRET_API_VERSION.to_owned() } else { api_version() },
             kind,
             metadata: Metadata { name, ..Metadata::default() },
             spec,

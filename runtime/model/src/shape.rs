@@ -158,12 +158,14 @@ pub(crate) struct Check {
     pub(crate) document: String,
     /// As documents of other systems are read: field names in any case, unknown fields kept with a warning.
     pub(crate) lenient: bool,
+    /// No message repeats a value.
+    pub(crate) hides: bool,
     pub(crate) found: Vec<Diagnostic>,
 }
 
 impl Check {
     pub(crate) fn new(document: impl Into<String>) -> Self {
-        Self { document: document.into(), lenient: false, found: Vec::new() }
+        Self { document: document.into(), lenient: false, hides: false, found: Vec::new() }
     }
 
     /// Adds a diagnostic of this document.
@@ -173,7 +175,10 @@ impl Check {
 
     fn wrong(&mut self, code: Code, path: &str, shape: &Shape, value: &Value) {
         let expected = shape.expected();
-        let diagnostic = Diagnostic::new(code, format!("expected {expected}")).at(path).found(shown(path, value));
+        let mut diagnostic = Diagnostic::new(code, format!("expected {expected}")).at(path);
+        if !self.hides {
+            diagnostic = diagnostic.found(shown(path, value));
+        }
         self.add(diagnostic.maybe_help(shape.example()));
     }
 

@@ -6,20 +6,22 @@ use std::sync::Arc;
 use ferrule_api::Error;
 use ferrule_api::report::{Action, Applied, AppliedObject, Difference, Differences};
 use ferrule_api::request::{Application, ApplyMode};
+use ferrule_control::secrets::Vault;
 use ferrule_host::Component;
 use ferrule_model::check::check_change;
 use ferrule_model::connector::PipelineSpec;
 use ferrule_model::document::expand;
 use ferrule_model::error::suggestion;
 use ferrule_model::lookup::Resolution;
-use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Uid};
+use ferrule_model::redact::Redactor;
+use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Uid, secret};
 use ferrule_store::Principal;
 use serde_json::Value;
 
 use crate::platform::{Inner, applied, store_problem};
 use crate::read::{Files, Read, read_all};
 use crate::world::{World, is_owned_by};
-use crate::{check, delete, notes, register};
+use crate::{check, delete, notes, register, secrets};
 
 /// An object as it is to be.
 #[derive(Debug, Clone)]
@@ -75,8 +77,8 @@ pub(crate) async fn apply(
 
 pub(crate) async fn diff(inner: &Inner, local: bool, application: Application) -> Result<Differences, Error> {
     let plan = plan(inner, local, &application).await?;
-    let shown = |object: &Object| {
-        let mut value = object.to_native();
+    let shown = |object: &Object, before: Option<&Object>| {
+        let mut value = secret::shown(object, before).to_native();
         if let Some(members) = value.as_object_mut() {
             members.shift_remove("status");
         }
@@ -93,23 +95,44 @@ pub(crate) async fn diff(inner: &Inner, local: bool, application: Application) -
     };
     let mut differences = Vec::new();
     for planned in &plan.objects {
-        let before = planned.before.as_deref().map(shown);
-        differences.push(of(&planned.object, planned.action, before, Some(shown(&planned.object))));
+        let before = planned.before.as_deref();
+        let after = shown(&planned.object, before);
+        differences.push(of(&planned.object, planned.action, before.map(|before| shown(before, None)), Some(after)));
     }
     for object in &plan.deletions {
-        differences.push(of(object, Action::Deleted, Some(shown(object)), None));
+        differences.push(of(object, Action::Deleted, Some(shown(object, None)), None));
     }
     Ok(Differences { differences, warnings: plan.warnings })
 }
 
-/// Reads and checks everything; changes nothing.
+/// Reads and checks everything; changes nothing. Nothing of a secret in the documents is in what is wrong with them.
 async fn plan(inner: &Inner, local: bool, application: &Application) -> Result<Plan, Error> {
+    let mut redactor = Redactor::default();
+    match plan_of(inner, local, application, &mut redactor).await {
+        Ok(mut plan) => {
+            plan.warnings = plan.warnings.into_iter().map(|warning| warning.masked(&redactor)).collect();
+            Ok(plan)
+        }
+        Err(Error::Refused(found)) => {
+            Err(Error::Refused(found.into_iter().map(|diagnostic| diagnostic.masked(&redactor)).collect()))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn plan_of(
+    inner: &Inner,
+    local: bool,
+    application: &Application,
+    redactor: &mut Redactor,
+) -> Result<Plan, Error> {
     let verb = match application.mode {
         ApplyMode::Update => "update",
         ApplyMode::Apply | ApplyMode::Create => "create",
     };
     let (mut reads, mut warnings) =
         read_all(&application.documents, &application.environment, verb).map_err(Error::Refused)?;
+    *redactor = secrets::redactor(reads.iter().map(|read| &read.object));
     let before = inner.world().await?;
     let mut problems = Vec::new();
     let files = Files { documents: &application.documents, local };
@@ -153,7 +176,7 @@ async fn plan(inner: &Inner, local: bool, application: &Application) -> Result<P
         let object = register::component_object(component, bytes.len() as u64)?;
         reads.push(Read { object, document: String::new(), file: usize::MAX });
     }
-    let (objects, after, unplanned) = planned(&before, reads, application);
+    let (objects, after, unplanned) = planned(&inner.site.vault, &before, reads, application);
     problems.extend(unplanned);
     let deletions = match superfluous(&before, &after, &objects, application) {
         Ok(deletions) => deletions,
@@ -242,7 +265,12 @@ async fn load(inner: &Inner, files: &Files<'_>, read: &mut Read) -> Result<Optio
 }
 
 /// What is to become of each object, and how all objects would be.
-fn planned(before: &World, reads: Vec<Read>, application: &Application) -> (Vec<Planned>, World, Vec<Diagnostic>) {
+fn planned(
+    vault: &Vault,
+    before: &World,
+    reads: Vec<Read>,
+    application: &Application,
+) -> (Vec<Planned>, World, Vec<Diagnostic>) {
     let mut problems = Vec::new();
     let mut objects: Vec<Planned> = Vec::new();
     let mut after = before.clone();
@@ -253,7 +281,7 @@ fn planned(before: &World, reads: Vec<Read>, application: &Application) -> (Vec<
     while let Some(kind) = rest.peek().map(|read| read.object.kind) {
         let mut of_kind = Vec::new();
         while let Some(read) = rest.next_if(|read| read.object.kind == kind) {
-            match one(&after, read, application) {
+            match one(vault, &after, read, application) {
                 Ok(planned) => of_kind.push(planned),
                 Err(problem) => problems.push(*problem),
             }
@@ -264,7 +292,7 @@ fn planned(before: &World, reads: Vec<Read>, application: &Application) -> (Vec<
     (objects, after, problems)
 }
 
-fn one(world: &World, read: Read, application: &Application) -> Result<Planned, Box<Diagnostic>> {
+fn one(vault: &Vault, world: &World, read: Read, application: &Application) -> Result<Planned, Box<Diagnostic>> {
     let Read { mut object, document, .. } = read;
     let problem = |code, text: String| Diagnostic::new(code, text).in_document(&document);
     let by_uid = world.existing(&object);
@@ -319,6 +347,7 @@ fn one(world: &World, read: Read, application: &Application) -> Result<Planned, 
         object.metadata.annotations.insert(notes::SET.to_owned(), set.clone());
     }
     merge(&mut object, before.as_deref());
+    secrets::seal(vault, &mut object, before.as_deref()).map_err(|problem| Box::new(problem.in_document(&document)))?;
     if let Some(found) = before.as_deref().and_then(|before| check_change(before, &object).into_iter().next()) {
         return Err(Box::new(found.in_document(&document)));
     }

@@ -5,6 +5,7 @@
 //! log/…              the journal, frozen first: what is delivered after that moment is delivered again after a restore
 //! dead-letters/…     frozen after the log, so that a record that the log calls done because its letter is stored has its letter
 //! store.redb         frozen last
+//! secret.key         the key to the secrets, if somebody asked for it
 //! components/…       by digest
 //! sums.json          every entry above with its size and SHA-256; always the last entry, so that a cut is seen
 //! ```
@@ -39,6 +40,9 @@ struct Head {
     made_ms: i64,
     /// Where records were on their way. Only those of the embedded log are in the backup.
     transport: String,
+    /// Whether the key to the secrets is in it.
+    #[serde(default)]
+    secret_key: bool,
 }
 
 /// The last entry: what every other has.

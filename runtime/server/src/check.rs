@@ -12,6 +12,8 @@ use ferrule_model::conditions::types;
 use ferrule_model::connector::{ConfigSpec, FunctionSpec, InstanceSpec, PipelineSpec, StreamSpec, Values};
 use ferrule_model::document::place_in_pipeline;
 use ferrule_model::error::Severity;
+use ferrule_model::redact::Redactor;
+use ferrule_model::secret::{self, Filled, Known, SecretRef};
 use ferrule_model::{Code, Diagnostic, Kind, Object, Ref, Truth, Uid};
 use serde_json::Value;
 
@@ -33,7 +35,8 @@ pub(crate) async fn check(
     let mut found: Vec<Diagnostic> = Vec::new();
     for planned in planned {
         let place = |diagnostic: Diagnostic| placed(&planned.object, diagnostic).in_document(&planned.document);
-        let own: Vec<_> = model::check(&planned.object, after).into_iter().map(place).collect();
+        let reveal = |reference: &SecretRef| check.reveal(&planned.object, reference);
+        let own: Vec<_> = model::check(&planned.object, after, &reveal).into_iter().map(place).collect();
         let wrong: Vec<_> = own.iter().filter(|one| one.is_error()).map(|one| (one.code, one.path.clone())).collect();
         if !wrong.is_empty() {
             check.wrong.insert(key(&planned.object), wrong);
@@ -101,6 +104,27 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// What a reference to a secret stands for, as far as that is known.
+    fn reveal(&self, asker: &Object, reference: &SecretRef) -> Option<Known> {
+        ferrule_control::secrets::known(self.after, &self.inner.site.vault, asker, reference).ok()
+    }
+
+    /// Values as a guest gets them. None: it does not get them, because something is not known or not granted.
+    fn filled<const N: usize>(&self, user: &Object, values: [(&Object, Values); N]) -> Option<[Filled; N]> {
+        let filled = values.map(|(asker, values)| {
+            secret::fill(&Value::Object(values), &mut |reference| self.reveal(asker, reference))
+        });
+        let takes = filled.iter().any(|filled| !filled.places.is_empty());
+        let known = filled.iter().all(|filled| filled.places.iter().all(|place| place.known));
+        let resolved = || {
+            let report = self.resolution.report(user.kind, user.uid());
+            report.is_some_and(|report| {
+                !report.findings.iter().any(|one| one.kind == types::RESOLVED && one.status == Truth::False)
+            })
+        };
+        (!takes || (known && resolved())).then_some(filled)
+    }
+
     /// What the resolution says of the object, as far as it is no matter of schemas, which are checked here with paths, and does not
     /// follow from what is wrong with its own fields or those of what it refers to.
     fn finding(&self, object: &Object) -> Option<(Code, String)> {
@@ -155,15 +179,16 @@ impl Check<'_> {
             if self.is_wrong(&stream, &mut seen) || configs.iter().any(|config| self.is_wrong(config, &mut seen)) {
                 continue;
             }
-            let texts = [
-                Value::Object(of_instance.static_parameters).to_string(),
-                Value::Object(config).to_string(),
-                Value::Object(read.parameters).to_string(),
-            ];
+            let values =
+                [(&*instance, of_instance.static_parameters), (&*instance, config), (&*stream, read.parameters)];
+            let Some(filled) = self.filled(&stream, values) else { continue };
+            let redactor = filled.iter().fold(Redactor::default(), |all, filled| all.and(&filled.redactor));
+            let texts = filled.map(|filled| filled.value.to_string());
             let problems = match component.validate(&texts[0], &texts[1], &texts[2]).await {
                 Ok(problems) => problems,
                 Err(error) => {
-                    found.push(guest_failed(&component, &error).in_document(self.document(&stream)));
+                    let failed = guest_failed(&component, &error).masked(&redactor);
+                    found.push(failed.in_document(self.document(&stream)));
                     continue;
                 }
             };
@@ -173,7 +198,7 @@ impl Check<'_> {
                     "config" => (self.config_with(&configs, &problem.path).unwrap_or(&instance), "parameters"),
                     _ => (&stream, "parameters"),
                 };
-                found.push(self.told(object, member, &component, &problem));
+                found.push(self.told(object, member, &component, &problem).masked(&redactor));
             }
         }
         for planned in self.planned.iter().filter(|planned| planned.object.kind == Kind::Pipeline) {
@@ -190,13 +215,19 @@ impl Check<'_> {
                 else {
                     continue;
                 };
-                let args = Value::Object(with_args(read.args, &step.args)).to_string();
+                let args = with_args(read.args, &step.args);
+                let Some([args]) = self.filled(object, [(&**object, args)]) else { continue };
+                let (redactor, args) = (args.redactor, args.value.to_string());
                 let member = format!("functions[{i}].args");
                 match component.validate("{}", "{}", &args).await {
                     Ok(problems) => {
-                        found.extend(problems.iter().map(|problem| self.told(object, &member, &component, problem)));
+                        let told = |problem| self.told(object, &member, &component, problem).masked(&redactor);
+                        found.extend(problems.iter().map(told));
                     }
-                    Err(error) => found.push(guest_failed(&component, &error).in_document(self.document(object))),
+                    Err(error) => {
+                        let failed = guest_failed(&component, &error).masked(&redactor);
+                        found.push(failed.in_document(self.document(object)));
+                    }
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::StartError;
@@ -20,6 +20,7 @@ pub(crate) const FORMAT: u32 = 2;
 /// components/compiled/   their compiled forms; may be deleted at any time
 /// dead-letters/      records given up, and why
 /// log/               records on their way, where they are kept on this machine's disk
+/// secret.key         what secrets are sealed with; readable by its owner alone
 /// owner              names this server among those that share a log elsewhere; made when it is first needed
 /// ferrule.sock       where the command line finds the server
 /// ```
@@ -101,6 +102,10 @@ impl DataFolder {
         Ok(owner)
     }
 
+    pub(crate) fn secret_key(&self) -> PathBuf {
+        self.root.join("secret.key")
+    }
+
     pub(crate) fn dead_letters(&self) -> PathBuf {
         self.root.join("dead-letters")
     }
@@ -124,14 +129,15 @@ pub(crate) fn is_part(name: &str) -> bool {
     name.ends_with(".part")
 }
 
-/// Writes a file so that after a crash there is all of it or nothing: beside its place, flushed, then renamed.
+/// Writes a file, readable by its owner alone, so that after a crash there is all of it or nothing: beside its place, flushed, then
+/// renamed.
 pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::other("the path has no folder"))?;
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.part", std::process::id()));
     let beside = folder.join(name);
     let written = (|| {
-        let mut file = fs::File::create(&beside)?;
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&beside, path)?;

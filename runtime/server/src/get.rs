@@ -6,7 +6,7 @@ use ferrule_api::Error;
 use ferrule_api::report::{ComponentFacts, StoredObject};
 use ferrule_api::request::{Inspection, Query};
 use ferrule_model::connector::ComponentSpec;
-use ferrule_model::{Code, Diagnostic, Form, Kind, Object, document};
+use ferrule_model::{Code, Diagnostic, Form, Kind, Object, document, secret};
 
 use crate::delete::find;
 use crate::platform::Inner;
@@ -62,7 +62,7 @@ fn stored(object: &Arc<Object>) -> StoredObject {
         Form::Native => None,
         Form::Kps { syntax, .. } => Some(document::write(&[object.to_original()], *syntax)),
     };
-    StoredObject { original, object: Object::clone(object) }
+    StoredObject { original, object: secret::shown(object, None) }
 }
 
 /// What a component says of itself, and who uses it.

@@ -23,6 +23,7 @@ mod register;
 mod registry;
 mod reports;
 mod rewind;
+mod secrets;
 mod server;
 pub mod shutdown;
 mod steer;

@@ -101,6 +101,8 @@ pub struct Options {
     /// How large a file of the embedded log gets before the next one is begun. A file goes when nothing in it is needed any more, and
     /// what little is still needed of an old one is moved: small files free the disk sooner and cost more moving.
     pub log_segment: u64,
+    /// The file with the key that secrets are sealed with; none: `secret.key` in the data folder, which is made at the first start.
+    pub secret_key: Option<PathBuf>,
     /// How the WebAssembly engine is set up.
     pub engine: ferrule_host::EngineOptions,
     /// What no guest may reach, whatever documents grant.
@@ -123,6 +125,7 @@ impl Options {
             dead_letters: DEAD_LETTERS,
             transport: Transport::default(),
             log_segment: LOG_SEGMENT,
+            secret_key: None,
             engine: ferrule_host::EngineOptions::default(),
             deny: Vec::new(),
             learn: false,

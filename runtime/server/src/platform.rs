@@ -20,6 +20,7 @@ use ferrule_model::{Code, Diagnostic, Kind, Object};
 use ferrule_store::{EmbeddedStore, Principal, Selector, Store, StoreError};
 use ferrule_transport::EmbeddedLog;
 use tokio_util::sync::CancellationToken;
+use zeroize::Zeroizing;
 
 use crate::dead_letters::{self, DeadLetterStore};
 use crate::folder::DataFolder;
@@ -44,6 +45,8 @@ pub(crate) struct Inner {
     /// Empty until the start is complete.
     pub(crate) control: OnceLock<Control>,
     pub(crate) dead_letters: Arc<DeadLetterStore>,
+    /// The text of the key to the secrets, for a backup that is to have it.
+    pub(crate) secret_key: Zeroizing<String>,
     pub(crate) folder: DataFolder,
     pub(crate) started: SystemTime,
     pub(crate) metrics_address: Option<std::net::SocketAddr>,
@@ -244,13 +247,13 @@ impl Platform for Acting {
         Ok(crate::audit::report(&self.inner.flow.audit(), &query))
     }
 
-    async fn backup(&self) -> Result<Reports<Vec<u8>>, Error> {
+    async fn backup(&self, secret_key: bool) -> Result<Reports<Vec<u8>>, Error> {
         if !self.local {
             let text = "a backup holds everything the server knows, and this connection comes over the network";
             let help = "make it on the server's machine, over its socket";
             return Err(Error::refused(Diagnostic::new(Code::Unsupported, text).help(help)));
         }
-        Ok(backup::backup(self.inner.clone()))
+        Ok(backup::backup(self.inner.clone(), secret_key))
     }
 
     async fn control(&self, control: Steering) -> Result<Vec<AppliedObject>, Error> {

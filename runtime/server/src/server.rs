@@ -23,6 +23,7 @@ use crate::options::{Options, Transport};
 use crate::platform::{Acting, Callers, Inner};
 use crate::register::{Origin, register_as};
 use crate::registry::Registry;
+use crate::secrets;
 use crate::shutdown::Signals;
 
 /// How long a start waits until NATS was asked once, so that the usual start finds its log there.
@@ -53,6 +54,7 @@ impl Server {
         // The store's lock comes first: whoever has it owns the folder, the socket file included.
         let store_file = Arc::new(open_store(&folder).await?);
         let store: Arc<dyn Store> = store_file.clone();
+        let (vault, secret_key) = secrets::open(&folder, options.secret_key.as_deref())?;
         let mut bound = listen::bind(&options).await?;
         // A start that fails or is cut off from here on takes its socket away again.
         let mut door = Door(options.socket.clone());
@@ -64,7 +66,7 @@ impl Server {
         let registry = Registry::new(engine, folder.components(), compiled);
         let (log, journal) = open_log(&folder, &options).await?;
         let offer = LogOffer::new(log.name(), |durability| log.guarantees(durability));
-        let site = Site { log: offer, deny: options.deny.clone(), learn: options.learn, ..Site::default() };
+        let site = Site { log: offer, vault, deny: options.deny.clone(), learn: options.learn, ..Site::default() };
         let flow = Flow::start(FlowOptions::new(log.clone(), Arc::new(Durable(dead_letters.clone()))));
         let runner = ferrule_control::FlowRunner::new(flow.clone(), Arc::new(registry.clone()));
         let inner = Arc::new(Inner {
@@ -77,6 +79,7 @@ impl Server {
             flow,
             site: site.clone(),
             dead_letters,
+            secret_key,
             folder,
             started: SystemTime::now(),
             metrics_address: bound.metrics_address(),

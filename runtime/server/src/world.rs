@@ -309,7 +309,13 @@ pub(crate) fn references(object: &Object) -> Vec<Reference> {
                 spec.service_domains.into_iter().for_each(|domain| add(Kind::ServiceDomain, domain, true));
             }
         }
-        Kind::Class | Kind::Function | Kind::Component | Kind::Category | Kind::ServiceDomain => {}
+        Kind::Class | Kind::Function | Kind::Secret | Kind::Component | Kind::Category | Kind::ServiceDomain => {}
+    }
+    // Wherever values stand in a spec.
+    if matches!(object.kind, Kind::Instance | Kind::Config | Kind::Stream | Kind::Pipeline | Kind::Function) {
+        for reference in ferrule_model::secret::references(&object.spec) {
+            found.push(Reference { kind: Kind::Secret, reference: Ref::name(reference.secret), needed: true });
+        }
     }
     found
 }

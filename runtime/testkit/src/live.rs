@@ -8,6 +8,7 @@ use ferrule_host::{
     CallError, Component, Configured, GrantHint, GuestErrorKind, Instance, InstanceOptions, Limits, PullLimits, Session,
 };
 use ferrule_model::record::{Batch, Outcomes, Transformed};
+use ferrule_model::redact::Redactor;
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -60,6 +61,7 @@ impl<'a> Live<'a> {
         let options = InstanceOptions {
             rules: self.setup.rules(&self.component.description().capabilities),
             limits: Limits::default(),
+            redactor: Redactor::default(),
             observer: self.observed.clone(),
             hint: GrantHint { class: self.component.description().name.clone() },
             ..InstanceOptions::new("test")

@@ -58,9 +58,15 @@ impl Ferrule {
 
     /// The same with environment variables, for documents that name them.
     pub fn start_with(environment: &[(&str, &str)]) -> Ferrule {
+        let mut ferrule = Ferrule::idle_with(environment);
+        ferrule.up();
+        ferrule
+    }
+
+    /// An empty data folder and no server yet, with environment variables.
+    pub fn idle_with(environment: &[(&str, &str)]) -> Ferrule {
         let mut ferrule = Ferrule::idle();
         ferrule.environment = environment.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        ferrule.up();
         ferrule
     }
 

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure, Outcome};
 
 /// Writes a copy of the server's data folder as it is now into a file, while the server goes on: objects, components, the log
 /// with its cursors, dead letters. `ferrule restore` makes a data folder of it again. It holds everything that documents
-/// say, passwords included: keep it as you keep those.
+/// say, passwords in parameters included: keep it as you keep those. Secrets are in it sealed, and their key is not.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  ferrule backup ferrule-2026-01-31.tar\n  ferrule backup - | ssh other 'cat > ferrule.tar'"
@@ -21,13 +21,17 @@ pub(crate) struct Backup {
     /// The file to write, which must not be there yet; `-` for standard output.
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// Also put the key in with which secrets are sealed: whoever has such a backup has the secrets. Without it they are of no use
+    /// until the key is put beside them, or they are applied again.
+    #[arg(long)]
+    with_secret_key: bool,
 }
 
 impl Backup {
     pub(crate) async fn run(self, context: &Context) -> Outcome {
         let client = context.client().await?;
         if self.file == Path::new("-") {
-            let mut pieces = client.backup().await?;
+            let mut pieces = client.backup(self.with_secret_key).await?;
             while let Some(piece) = pieces.next().await {
                 context.output.raw(&piece?)?;
             }
@@ -49,7 +53,7 @@ impl Backup {
         };
         // Readable by its owner alone; it gets its name when it is whole.
         let mut file = tempfile::Builder::new().prefix(".ferrule-backup-").tempfile_in(folder).map_err(failed)?;
-        let mut pieces = client.backup().await?;
+        let mut pieces = client.backup(self.with_secret_key).await?;
         let mut bytes = 0;
         while let Some(piece) = pieces.next().await {
             let piece = piece?;

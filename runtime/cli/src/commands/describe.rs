@@ -115,7 +115,7 @@ async fn gather(client: &Client, object: Object, scope: &Scope) -> Result<Facts,
 
 impl Facts {
     fn json(&self) -> Value {
-        let mut value = json!({ "object": self.object });
+        let mut value = json!({ "object": views::document(&self.object) });
         if let Some(map) = value.as_object_mut() {
             if let Some(stream) = self.status.streams.first() {
                 map.insert("stream".to_owned(), json!(stream));

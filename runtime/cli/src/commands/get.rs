@@ -112,21 +112,25 @@ impl Get {
             for stored in &found {
                 match &stored.original {
                     Some(text) => output.raw(text.as_bytes())?,
-                    None => output.raw(crate::output::to_yaml(&stored.object)?.as_bytes())?,
+                    None => output.raw(crate::output::to_yaml(&views::document(&stored.object))?.as_bytes())?,
                 }
             }
             return Ok(());
         }
         let objects: Vec<Object> = found.into_iter().map(|stored| stored.object).collect();
         if let ([only], 1, Format::Json | Format::Yaml) = (&objects[..], named, output.format) {
-            return output.value(only);
+            return output.value(&views::document(only));
         }
         if objects.is_empty() && output.format == Format::Table {
             output.say("nothing found");
             return Ok(());
         }
         let names = if output.format == Format::Table { Names::fetch(&client).await? } else { Names::default() };
-        output.list(&objects, || views::objects_table(kind, &objects, &names))
+        let documents: Vec<Value> = match output.format {
+            Format::Table => Vec::new(),
+            _ => objects.iter().map(views::document).collect(),
+        };
+        output.list(&documents, || views::objects_table(kind, &objects, &names))
     }
 
     /// What KPS calls the status and the alerts of a connector instance: one row for each of its streams.

@@ -22,6 +22,7 @@ mod register;
 mod restore;
 mod resume;
 mod run;
+mod secret;
 mod serve;
 mod status;
 mod tail;

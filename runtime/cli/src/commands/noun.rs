@@ -27,7 +27,7 @@ pub(crate) fn parse_kind(text: &str) -> Result<Kind, String> {
             Some(near) => format!("not a kind; did you mean `{near}`?"),
             None => {
                 "not a kind; kinds are class, instance, stream, config, category, project, servicedomain, function, \
-                     pipeline, grant and component, their plurals, and the kps names such as connectorclass"
+                     pipeline, grant, secret and component, their plurals, and the kps names such as connectorclass"
                     .to_owned()
             }
         }

@@ -35,11 +35,17 @@ impl Restore {
         let restored = tokio::task::spawn_blocking(move || read(&file, to.as_deref()))
             .await
             .map_err(|error| Failure::new(Exit::Failed, error.to_string()))??;
-        let Restored { release, made_ms, transport, files, bytes } = restored;
+        let Restored { release, made_ms, transport, secret_key, files, bytes } = restored;
         let made = format!("made {} by release {release}: {files} files, {bytes} bytes", time(made_ms));
         match place {
             None => context.output.say(format!("{} is whole; {made}", self.file.display())),
             Some(place) => context.output.say(format!("{} is as in the backup {made}", place.display())),
+        }
+        if !secret_key {
+            context.output.warn(
+                "the key to the secrets is not in it: copy `secret.key` from the server's data folder into the new one, start it \
+                 with --secret-key, or apply the secrets again",
+            );
         }
         if transport != "embedded" {
             let text = format!("its records on their way were kept by the transport `{transport}`, and are not in it");

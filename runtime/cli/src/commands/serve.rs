@@ -83,6 +83,10 @@ struct Settings {
     /// less [default: 64MiB].
     #[arg(long, value_name = "SIZE")]
     log_segment: Option<Size>,
+    /// The file with the key that secrets are sealed with: 64 hexadecimal digits, readable by its owner alone [default: secret.key
+    /// in the data folder, made at the first start].
+    #[arg(long, value_name = "FILE")]
+    secret_key: Option<PathBuf>,
     /// How many WebAssembly guests may live at once: each open stream is one, and each lane of a function [default: 4000].
     #[arg(long, value_name = "COUNT")]
     instances: Option<NonZeroU32>,
@@ -142,6 +146,7 @@ impl Settings {
             stop_deadline: self.stop_deadline.or(below.stop_deadline),
             dead_letters: self.dead_letters.or(below.dead_letters),
             log_segment: self.log_segment.or(below.log_segment),
+            secret_key: self.secret_key.or(below.secret_key),
             instances: self.instances.or(below.instances),
             log: self.log.or(below.log),
             log_json: self.log_json || below.log_json,
@@ -196,6 +201,7 @@ impl Serve {
         options.metrics = (!settings.no_metrics).then_some(settings.metrics.unwrap_or(METRICS_ADDRESS));
         options.shipped = context.surroundings.shipped_guests();
         options.shipped.extend(settings.components);
+        options.secret_key = settings.secret_key;
         options.deny = settings.deny;
         options.engine.around.environment = Surroundings::environment();
         options.transport = transport.unwrap_or_default();

@@ -1,8 +1,10 @@
 //! What the operator granted and denied to whom.
 
-use ferrule_model::capability::{self, Ability, AbilityKind, Given, HostPattern, Range, Rules, Target};
-use ferrule_model::component::{Description, Direction};
+use ferrule_model::capability::{self, Ability, AbilityKind, Allowance, Given, HostPattern, Range, Rules, Target};
+use ferrule_model::component::{Capability, Description, Direction};
 use ferrule_model::connector::{GrantSpec, Limits};
+use ferrule_model::redact::Redactor;
+use ferrule_model::secret::Filled;
 use ferrule_model::{Code, Kind, Object, Ref};
 use serde_json::{Value, json};
 
@@ -31,8 +33,7 @@ pub(crate) fn given(
     site: &Site,
     asker: &Asker<'_>,
     description: &Description,
-    static_parameters: &Value,
-    parameters: &Value,
+    parameters: &Parameters<'_>,
 ) -> Given {
     let mut granted = Vec::new();
     let mut denied = site.deny.clone();
@@ -47,10 +48,43 @@ pub(crate) fn given(
     if site.learn {
         // In the words of the parameters, so that this machine is open too.
         let asked = description.capabilities.iter();
-        let filled = asked.filter_map(|asked| capability::fill(asked, static_parameters, parameters).ok()).flatten();
-        granted.extend(filled.map(|ability| ability.allowance()));
+        let fill = |asked: &Capability| {
+            let (static_parameters, of_stream) = parameters.fill(asked.kind == AbilityKind::Secret.as_str());
+            capability::fill(asked, static_parameters, of_stream).ok()
+        };
+        granted.extend(asked.filter_map(fill).flatten().map(|ability| ability.allowance()));
     }
-    capability::given(&description.capabilities, &granted, &denied, static_parameters, parameters)
+    let [secrets, others] = [true, false].map(|is_secret| {
+        let of = |kind: &str| (kind == AbilityKind::Secret.as_str()) == is_secret;
+        let entries = |all: &[Allowance]| -> Vec<Allowance> {
+            all.iter().filter(|entry| of(entry.kind.as_str())).cloned().collect()
+        };
+        let asked: Vec<_> = description.capabilities.iter().filter(|asked| of(&asked.kind)).cloned().collect();
+        let (static_parameters, of_stream) = parameters.fill(is_secret);
+        capability::given(&asked, &entries(&granted), &entries(&denied), static_parameters, of_stream)
+    });
+    others.and(secrets)
+}
+
+/// The parameters of a session, with which templates are filled: as they are meant, but for secrets as they are written, because
+/// these are granted by their names.
+pub(crate) struct Parameters<'a> {
+    static_parameters: [&'a Value; 2],
+    of_stream: [&'a Value; 2],
+}
+
+impl<'a> Parameters<'a> {
+    pub(crate) fn new(static_parameters: &'a Filled, of_stream: &'a Filled) -> Self {
+        Self {
+            static_parameters: [&static_parameters.value, &static_parameters.written],
+            of_stream: [&of_stream.value, &of_stream.written],
+        }
+    }
+
+    fn fill(&self, written: bool) -> (&'a Value, &'a Value) {
+        let which = usize::from(written);
+        (self.static_parameters[which], self.of_stream[which])
+    }
 }
 
 /// What the asker may use: what grants say, over what its documents say.
@@ -68,8 +102,8 @@ pub(crate) fn limits(snapshot: &Snapshot, asker: &Asker<'_>, own: Option<Limits>
 }
 
 /// What is in force, and what is asked for and is not, with the entry that would grant it: for `status.details`.
-pub(crate) fn in_force(given: &Given) -> Value {
-    let list = |all: &[Ability]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+pub(crate) fn in_force(given: &Given, redactor: &Redactor) -> Value {
+    let list = |all: &[Ability]| all.iter().map(|one| redactor.mask_owned(one.to_string())).collect::<Vec<_>>();
     let mut details = serde_json::Map::new();
     details.insert("allowed".to_owned(), json!(list(&given.rules.allowed)));
     if !given.rules.denied.is_empty() {
@@ -174,6 +208,7 @@ fn denied(ability: Option<&Ability>) -> Code {
     match (ability.kind, &ability.target) {
         (AbilityKind::Read | AbilityKind::Write, _) => Code::FileDenied,
         (AbilityKind::Listen, _) => Code::ListenDenied,
+        (AbilityKind::Secret, _) => Code::SecretDenied,
         (_, Target::Host { host: HostPattern::Exact(host), .. }) if host.range() == Range::Loopback => {
             Code::LoopbackDenied
         }

@@ -1,14 +1,15 @@
 //! An instance: its class, and its parameters.
 
-use ferrule_model::connector::{InstanceSpec, StreamDirection, Values};
+use ferrule_model::connector::{InstanceSpec, StreamDirection};
+use ferrule_model::secret::Filled;
 use ferrule_model::{Kind, Object, Ref};
-use serde_json::Value;
 
 use super::class::Class;
 use super::config::Configs;
 use super::parameters;
 use crate::component::{Pins, pins_of};
 use crate::finding::Problem;
+use crate::secrets;
 use crate::site::Site;
 use crate::snapshot::{Snapshot, spec};
 use crate::version;
@@ -19,7 +20,10 @@ pub(crate) struct Instance<'a> {
     pub(crate) object: &'a Object,
     pub(crate) spec: InstanceSpec,
     pub(crate) class: Class<'a>,
-    pub(crate) config: Values,
+    /// Its static parameters as they are meant.
+    pub(crate) static_parameters: Filled,
+    /// Its configs, merged, as they are meant.
+    pub(crate) config: Filled,
     /// What was chosen where the documents leave a choice.
     pub(crate) pins: Pins,
 }
@@ -37,8 +41,10 @@ impl<'a> Instance<'a> {
         }
         let mut pins = pins_of(object);
         let class = Class::read(version::find(snapshot, Kind::Class, &spec.class, "", &mut pins)?, site)?;
-        let config = configs.of(object.uid());
-        Ok(Self { object, spec, class, config, pins })
+        let fill = |place: &str, values| secrets::fill(snapshot, &site.vault, object, place, values);
+        let static_parameters = fill("static", &spec.static_parameters)?;
+        let config = fill("config", &configs.of(object.uid()))?;
+        Ok(Self { object, spec, class, static_parameters, config, pins })
     }
 
     /// The component for streams that go this way, after the instance's own parameters were checked against its schemas.
@@ -53,15 +59,11 @@ impl<'a> Instance<'a> {
         let (class, description) = (&self.class.spec, &chosen.description);
         let (document, name) = (Some(self.class.object), self.object.name());
         let static_schema = parameters::schema(document, class.static_schema.as_ref(), description, "static")?;
-        parameters::check(&format!("instance {name}: static"), &self.spec.static_parameters, static_schema.as_ref())?;
+        parameters::check(&format!("instance {name}: static"), &self.static_parameters, static_schema.as_ref())?;
         let config_schema = parameters::schema(document, class.config_schema.as_ref(), description, "config")?;
-        if !self.config.is_empty() {
+        if self.config.value.as_object().is_some_and(|config| !config.is_empty()) {
             parameters::check(&format!("config of instance {name}: parameters"), &self.config, config_schema.as_ref())?;
         }
         Ok(chosen)
-    }
-
-    pub(crate) fn static_value(&self) -> Value {
-        Value::Object(self.spec.static_parameters.clone())
     }
 }

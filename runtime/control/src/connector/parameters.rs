@@ -2,7 +2,7 @@
 
 use ferrule_model::check::Rules;
 use ferrule_model::component::Description;
-use ferrule_model::connector::Values;
+use ferrule_model::secret::Filled;
 use ferrule_model::{Code, Object};
 use serde_json::Value;
 
@@ -25,10 +25,10 @@ pub(crate) fn schema(
     Ok(Rules::new(own.cloned(), of_component, document.is_some_and(|document| !document.form.is_native())).schema)
 }
 
-/// Checks `values`, which stand at `place`, against a schema.
-pub(crate) fn check(place: &str, values: &Values, schema: Option<&Value>) -> Result<(), Problem> {
+/// Checks `values`, which stand at `place`, against a schema. Nothing of a secret is in the problem.
+pub(crate) fn check(place: &str, values: &Filled, schema: Option<&Value>) -> Result<(), Problem> {
     let Some(schema) = schema else { return Ok(()) };
-    let found = ferrule_model::schema::validate(schema, &Value::Object(values.clone()), place);
+    let found = values.validate(schema, place);
     let errors: Vec<_> = found.iter().filter(|diagnostic| diagnostic.is_error()).collect();
     let Some(first) = errors.first() else { return Ok(()) };
     let reason = if first.code == Code::BadSchema { "SchemaInvalid" } else { "ParametersInvalid" };

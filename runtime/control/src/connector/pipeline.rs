@@ -12,6 +12,7 @@ use super::{function::Function, parameters, stream};
 use crate::component::{Pins, Wish, choose, pins_of};
 use crate::finding::{Finding, Problem};
 use crate::revision::revision;
+use crate::secrets;
 use crate::site::Site;
 use crate::snapshot::{Snapshot, spec};
 use crate::version;
@@ -111,7 +112,7 @@ pub(crate) fn resolve(
 }
 
 fn step_value(step: &WantedStep) -> Value {
-    json!({"name": step.name, "component": step.component.digest, "args": step.args, "rules": grant::value(&step.rules), "limits": step.limits, "parallelism": step.parallelism})
+    json!({"name": step.name, "component": step.component.digest, "args": step.told, "rules": grant::value(&step.rules), "limits": step.limits, "parallelism": step.parallelism})
 }
 
 /// Follows the input back to the streams it comes from. A pipeline that reads another pipeline's output runs that one's
@@ -161,7 +162,7 @@ fn chain(
     chain.paused |= read.paused;
     for (index, (step, name)) in read.functions.iter().zip(read.step_names()).enumerate() {
         let name = unused(&name, &chain.steps);
-        let (step, granted) = self::step((snapshot, site), &project, (index, name), step, &mut chain.pins)?;
+        let (step, granted) = self::step((snapshot, site), object, (index, name), step, &mut chain.pins)?;
         chain.steps.push(step);
         // What is not granted matters more than what is.
         if chain.granted.as_ref().is_none_or(|before| before.status == Truth::True) {
@@ -173,12 +174,13 @@ fn chain(
 
 fn step(
     (snapshot, site): (&Snapshot, &Site),
-    project: &str,
+    pipeline: &Object,
     (index, name): (usize, String),
     read: &StepSpec,
     pins: &mut Pins,
 ) -> Result<(WantedStep, Finding), Problem> {
     let at = |problem: Problem| Problem { message: format!("functions[{index}]: {}", problem.message), ..problem };
+    let project = &snapshot.project(pipeline);
     let function = match &read.function {
         Some(reference) => {
             let object = version::find(snapshot, Kind::Function, reference, project, pins).map_err(at)?;
@@ -218,12 +220,14 @@ fn step(
     let schema =
         parameters::schema(document, own.and_then(|own| own.args_schema.as_ref()), &component.description, "stream")
             .map_err(at)?;
+    let args = secrets::fill(snapshot, &site.vault, pipeline, "args", &args).map_err(at)?;
     parameters::check("args", &args, schema.as_ref()).map_err(at)?;
 
-    let args = Value::Object(args);
+    let none = secrets::fill(snapshot, &site.vault, pipeline, "static", &Values::new())?;
+    let to_fill = grant::Parameters::new(&none, &args);
     let asker = Asker { project, function: function.as_ref().map(|function| function.object), ..Asker::default() };
     let given_to = |description: &ferrule_model::component::Description| {
-        grant::given(snapshot, site, &asker, description, &json!({}), &args)
+        grant::given(snapshot, site, &asker, description, &to_fill)
     };
     let mut component = component;
     let mut given = given_to(&component.description);
@@ -235,10 +239,13 @@ fn step(
         granted = grant::held(&component, &before, granted);
         (component, given) = (before, of_before);
     }
+    secrets::granted(&given, &[&args], Kind::Function, &component.class).map_err(at)?;
     let step = WantedStep {
         name,
         component,
-        args,
+        args: args.value,
+        told: args.told,
+        redactor: args.redactor,
         rules: given.rules,
         limits: grant::limits(snapshot, &asker, read.limits, own.and_then(|own| own.limits)),
         parallelism: read.parallelism.unwrap_or(1).max(1),

@@ -3,6 +3,7 @@
 use ferrule_flow::plan::{Durability, StreamOptions};
 use ferrule_model::component::{Description, Direction};
 use ferrule_model::connector::{StreamDirection, StreamSpec};
+use ferrule_model::redact::Redactor;
 use ferrule_model::{Code, Kind, Object};
 use serde_json::{Value, json};
 
@@ -12,6 +13,7 @@ use super::{instance::Instance, parameters};
 use crate::finding::{Finding, Problem};
 use crate::log;
 use crate::revision::revision;
+use crate::secrets;
 use crate::site::{Placement, Site};
 use crate::snapshot::{Snapshot, spec};
 use crate::wanted::WantedStream;
@@ -56,7 +58,8 @@ pub(crate) fn resolve(
     let class = &instance.class;
     let schema =
         parameters::schema(Some(class.object), class.spec.stream_schema.as_ref(), &component.description, "stream")?;
-    parameters::check("spec.parameters", &read.parameters, schema.as_ref())?;
+    let values = secrets::fill(snapshot, &site.vault, object, "spec.parameters", &read.parameters)?;
+    parameters::check("spec.parameters", &values, schema.as_ref())?;
 
     let asker = Asker {
         project: &project,
@@ -65,10 +68,9 @@ pub(crate) fn resolve(
         stream: Some(object),
         function: None,
     };
-    let static_parameters = instance.static_value();
-    let values = Value::Object(read.parameters.clone());
-    let given_to =
-        |description: &Description| grant::given(snapshot, site, &asker, description, &static_parameters, &values);
+    let static_parameters = &instance.static_parameters;
+    let to_fill = grant::Parameters::new(static_parameters, &values);
+    let given_to = |description: &Description| grant::given(snapshot, site, &asker, description, &to_fill);
     let mut given = given_to(&component.description);
     let mut granted = grant::finding(&given, &component.description, Kind::Class, instance.class.object.name());
     if !given.missing.is_empty() {
@@ -79,23 +81,27 @@ pub(crate) fn resolve(
             (component, given) = (before, of_before);
         }
     }
-    let in_force = grant::in_force(&given);
+    let taken = [static_parameters, &instance.config, &values];
+    secrets::granted(&given, &taken, Kind::Class, instance.class.object.name())?;
+    let redactor = taken.into_iter().fold(Redactor::default(), |all, filled| all.and(&filled.redactor));
+    let in_force = grant::in_force(&given, &redactor);
     let limits = grant::limits(snapshot, &asker, read.limits, instance.class.spec.limits);
     let name: Vec<_> =
         [project.as_str(), instance.object.name(), object.name()].into_iter().filter(|part| !part.is_empty()).collect();
     let name = name.join("/");
     let revision = revision(&json!({
-        "name": name, "direction": read.direction, "component": component.digest, "static": static_parameters,
-        "parameters": values, "rules": grant::value(&given.rules), "limits": limits, "log": log::value(&log),
+        "name": name, "direction": read.direction, "component": component.digest, "static": static_parameters.told,
+        "parameters": values.told, "rules": grant::value(&given.rules), "limits": limits, "log": log::value(&log),
     }));
     let wanted = WantedStream {
         uid: object.uid().clone(),
         name,
         direction: read.direction,
         component,
-        static_parameters,
-        config: Value::Object(instance.config),
-        parameters: values,
+        static_parameters: instance.static_parameters.value,
+        config: instance.config.value,
+        parameters: values.value,
+        redactor,
         rules: given.rules,
         limits,
         log,

@@ -6,4 +6,5 @@ mod changes;
 mod pipelines;
 mod references;
 mod rules;
+mod secrets;
 mod setup;

@@ -89,6 +89,7 @@ mod tests {
                 rules: vec![ferrule_model::capability::Ability::parse(AbilityKind::Listen, "127.0.0.1:0").unwrap()]
                     .into(),
                 asked: Vec::new(),
+                redactor: Default::default(),
                 observer: Arc::new(crate::observer::Unobserved),
                 around: Arc::default(),
                 tls: Default::default(),

@@ -52,6 +52,17 @@ pub fn given(
 }
 
 impl Given {
+    /// This and what comes of other things asked for, granted and denied.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.rules.allowed.extend(other.rules.allowed);
+        self.rules.denied.extend(other.rules.denied);
+        self.missing.extend(other.missing);
+        self.denied.extend(other.denied);
+        self.unfilled.extend(other.unfilled);
+        self
+    }
+
     fn add(&mut self, asked: &Ability, granted: &[Ability], denials: &[Ability]) {
         let mut whole = false;
         for part in granted.iter().filter_map(|granted| granted_part(granted, asked)) {
@@ -89,7 +100,8 @@ fn granted_part(granted: &Ability, asked: &Ability) -> Option<Ability> {
 
 /// What a capability asks for, once its templates are filled in: one ability for each value where a parameter is a list.
 ///
-/// A target that is nothing but a parameter is one literal host and port: never a wildcard, never a range.
+/// A target that is nothing but a parameter is one literal host and port: never a wildcard, never a range. For a secret it is the one
+/// that the parameter refers to, so the parameters have to be as documents write them.
 pub fn fill(
     capability: &Capability,
     static_params: &Value,
@@ -109,7 +121,11 @@ fn fill_target(
     }
     let mut abilities = Vec::new();
     let only_parameter = template::is_only_parameter(target)?;
-    for filled in template::fill(target, static_params, stream_params)? {
+    let all = match kind {
+        AbilityKind::Secret if only_parameter => template::secrets(target, static_params, stream_params)?,
+        _ => template::fill(target, static_params, stream_params)?,
+    };
+    for filled in all {
         let ability = Ability::parse(kind, &filled)?;
         if let Target::Host { host, ports } = &ability.target
             && only_parameter

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::TargetError;
+use crate::secret::SecretRef;
 
 enum Part<'a> {
     Text(&'a str),
@@ -66,18 +67,37 @@ pub(super) fn fill(target: &str, static_params: &Value, stream_params: &Value) -
     Ok(filled)
 }
 
-fn values(name: &str, static_params: &Value, stream_params: &Value) -> Result<Vec<String>, TargetError> {
+/// The names of the secrets that a parameter refers to, where `target` is one parameter and nothing else. A parameter without a
+/// reference asks for none.
+pub(super) fn secrets(target: &str, static_params: &Value, stream_params: &Value) -> Result<Vec<String>, TargetError> {
+    let parts = parts(target)?;
+    let [Part::Parameter(name)] = parts[..] else { return Err(TargetError::Template(target.to_owned())) };
+    let references = match value(name, static_params, stream_params) {
+        Some(Value::Array(list)) => list.iter().filter_map(SecretRef::read).collect(),
+        Some(value) => Vec::from_iter(SecretRef::read(value)),
+        None => Vec::new(),
+    };
+    if references.is_empty() {
+        return Err(TargetError::Missing(name.to_owned()));
+    }
+    Ok(references.into_iter().map(|reference| reference.secret).collect())
+}
+
+fn value<'a>(name: &str, static_params: &'a Value, stream_params: &'a Value) -> Option<&'a Value> {
     let (root, path) = match name.strip_prefix("static.") {
         Some(path) => (static_params, path),
         None => (stream_params, name),
     };
-    let value = path.split('.').try_fold(root, |value, member| value.get(member));
+    path.split('.').try_fold(root, |value, member| value.get(member))
+}
+
+fn values(name: &str, static_params: &Value, stream_params: &Value) -> Result<Vec<String>, TargetError> {
     let one = |value: &Value| match value {
         Value::String(text) => Ok(text.clone()),
         Value::Number(number) => Ok(number.to_string()),
         _ => Err(TargetError::Value { parameter: name.to_owned(), detail: "it is neither a text nor a number" }),
     };
-    match value {
+    match value(name, static_params, stream_params) {
         None | Some(Value::Null) => Err(TargetError::Missing(name.to_owned())),
         Some(Value::Array(list)) => list.iter().map(one).collect(),
         Some(value) => Ok(vec![one(value)?]),

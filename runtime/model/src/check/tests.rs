@@ -29,7 +29,7 @@ fn changed(name: &str, change: impl Fn(&mut Object), expected: &[(Code, &str)]) 
     let mut objects = kps();
     let index = objects.iter().position(|object| object.name() == name).unwrap();
     change(Arc::make_mut(&mut objects[index]));
-    let found = check(&objects[index], &objects);
+    let found = check(&objects[index], &objects, &|_| None);
     let pairs: Vec<(Code, &str)> = found.iter().map(|d| (d.code, d.path.as_str())).collect();
     assert_eq!(pairs, expected, "{found:#?}");
     found
@@ -39,9 +39,9 @@ fn changed(name: &str, change: impl Fn(&mut Object), expected: &[(Code, &str)]) 
 fn the_kps_samples_fit_together() {
     let objects = kps();
     for object in &objects {
-        assert_eq!(check(object, &objects), [], "{}", object.title());
+        assert_eq!(check(object, &objects, &|_| None), [], "{}", object.title());
         // What is not there yet is no error.
-        assert_eq!(check(object, &Vec::new()), [], "{}", object.title());
+        assert_eq!(check(object, &Vec::new(), &|_| None), [], "{}", object.title());
     }
 }
 
@@ -75,7 +75,7 @@ fn directions_labels_and_versions_are_compared() {
     let class = objects.iter().position(|object| object.kind == Kind::Class).unwrap();
     Arc::make_mut(&mut objects[class]).spec["type"] = json!("INGRESS");
     let egress = objects.iter().find(|object| object.name() == "hall-1-alarms").unwrap();
-    let found = check(egress, &objects);
+    let found = check(egress, &objects, &|_| None);
     assert_eq!((found[0].code, found[0].path.as_str()), (Code::DirectionNotAllowed, "direction"));
     let found = changed(
         "hall-1-readings",
@@ -117,7 +117,8 @@ fn a_component_brings_its_schemas_and_directions() {
     ];
     let (schemas, description) = schemas_of(&objects, &objects[1]);
     assert!(schemas.stream.schema.is_some() && description.is_some());
-    let codes: Vec<(Code, String)> = check(&objects[3], &objects).into_iter().map(|d| (d.code, d.path)).collect();
+    let codes: Vec<(Code, String)> =
+        check(&objects[3], &objects, &|_| None).into_iter().map(|d| (d.code, d.path)).collect();
     assert_eq!(
         codes,
         [
@@ -129,7 +130,8 @@ fn a_component_brings_its_schemas_and_directions() {
     let text = json!({"apiVersion": crate::API_VERSION, "kind": "Pipeline", "metadata": {"name": "p"},
         "spec": {"source": {"class": "numbers"}, "sink": {"class": "numbers", "parameters": {"rate": 1}}}});
     let pipeline = read_documents("x.json", text.to_string().as_bytes(), None, &|_| None).unwrap().remove(0);
-    let codes: Vec<(Code, String)> = check(&pipeline, &objects).into_iter().map(|d| (d.code, d.path)).collect();
+    let codes: Vec<(Code, String)> =
+        check(&pipeline, &objects, &|_| None).into_iter().map(|d| (d.code, d.path)).collect();
     assert_eq!(
         codes,
         [
@@ -152,12 +154,12 @@ fn a_component_brings_its_schemas_and_directions() {
 fn loops_and_ambiguous_names_are_found() {
     let pipeline = |name: &str, input: &str| native(Kind::Pipeline, name, json!({"inputPipeline": input}));
     let objects = vec![pipeline("a", "b"), pipeline("b", "c"), pipeline("c", "a")];
-    let found = check(&objects[0], &objects);
+    let found = check(&objects[0], &objects, &|_| None);
     assert_eq!((found[0].code, found[0].message.as_str()), (Code::PipelineLoop, "a reads b reads c reads a"));
     let stream = |instance: &str| native(Kind::Stream, "s", json!({"instance": instance, "direction": "EGRESS"}));
     let user = native(Kind::Pipeline, "p", json!({"inputPipeline": "q", "sink": "s"}));
     let objects = vec![stream("one"), stream("two"), user];
-    let found = check(&objects[2], &objects);
+    let found = check(&objects[2], &objects, &|_| None);
     assert_eq!((found[0].code, found[0].path.as_str()), (Code::Ambiguous, "spec.sink"));
     assert!(found[0].message.contains("one/s"), "{}", found[0]);
 }
@@ -198,8 +200,8 @@ fn what_a_component_has_no_use_for_is_refused_unless_the_class_is_of_another_sys
     let component = native(Kind::Component, "mqtt", component);
     let judged = |class: &Arc<Object>| {
         let objects = vec![component.clone(), class.clone(), instance.clone(), stream.clone()];
-        let mut found = check(&instance, &objects);
-        found.extend(check(&stream, &objects));
+        let mut found = check(&instance, &objects, &|_| None);
+        found.extend(check(&stream, &objects, &|_| None));
         let paths: Vec<&str> = found.iter().map(|one| one.path.as_str()).collect();
         assert_eq!(paths, ["spec.static.image_tag", "spec.parameters.reatin"], "{found:#?}");
         assert_eq!(found[1].help.as_deref(), Some("did you mean `retain`?"));

@@ -33,6 +33,7 @@ pub use self::{
 use crate::{
     Kind, Object,
     document::kps::KpsField,
+    secret::{self, SecretSpec},
     shape::{Check, Field},
 };
 
@@ -45,6 +46,7 @@ pub(crate) fn native_fields(kind: Kind) -> &'static [Field] {
         Kind::Project => project::NATIVE,
         Kind::ServiceDomain => service_domain::NATIVE,
         Kind::Category => category::NATIVE,
+        Kind::Secret => secret::NATIVE,
         Kind::Component => component::NATIVE,
         Kind::Grant => grant::NATIVE,
         Kind::Class => class::NATIVE,
@@ -67,7 +69,7 @@ pub(crate) fn kps_fields(kind: Kind) -> Option<&'static [KpsField]> {
         Kind::Config => config::KPS,
         Kind::Stream => stream::KPS,
         Kind::Pipeline => pipeline::KPS,
-        Kind::ServiceDomain | Kind::Component | Kind::Grant => return None,
+        Kind::ServiceDomain | Kind::Secret | Kind::Component | Kind::Grant => return None,
     })
 }
 
@@ -77,6 +79,7 @@ pub(crate) fn validate(object: &Object, check: &mut Check) {
         Kind::Project => object.typed::<ProjectSpec>().map(drop),
         Kind::ServiceDomain => object.typed::<ServiceDomainSpec>().map(drop),
         Kind::Category => object.typed::<CategorySpec>().map(drop),
+        Kind::Secret => object.typed::<SecretSpec>().map(drop),
         Kind::Component => object.typed::<ComponentSpec>().map(drop),
         Kind::Grant => object.typed::<GrantSpec>().map(|spec| spec.validate(check)),
         Kind::Class => object.typed::<ClassSpec>().map(|spec| spec.validate(object, check)),

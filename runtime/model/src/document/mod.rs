@@ -18,6 +18,7 @@ pub use self::{
 use crate::{
     API_VERSION, Code, Diagnostic, Form, Kind, Object, Syntax, connector,
     error::suggestion,
+    secret::{self, SECRET_API_VERSION},
     shape::{Check, Field, Shape, field, needed, shown},
 };
 
@@ -268,6 +269,9 @@ fn read_native(kind: Kind, mut map: Map<String, Value>, check: &mut Check) -> Op
     let before = check.errors();
     // What is observed is not for a document to say; `get -o yaml` shows it all the same.
     map.shift_remove("status");
+    if kind == Kind::Secret {
+        return read_secret(map, check);
+    }
     if map.get("spec").is_none_or(Value::is_null) {
         map.insert("spec".to_owned(), Value::Object(Map::new()));
     }
@@ -311,26 +315,66 @@ fn read_native(kind: Kind, mut map: Map<String, Value>, check: &mut Check) -> Op
     }
 }
 
+/// A secret has Kubernetes' shape: no spec, and another version.
+fn read_secret(mut map: Map<String, Value>, check: &mut Check) -> Option<Object> {
+    let before = check.errors();
+    check.hides = true;
+    match map.get("apiVersion").and_then(Value::as_str) {
+        None | Some(SECRET_API_VERSION) => {}
+        Some(version) => check.add(
+            Diagnostic::new(Code::BadApiVersion, format!("expected {SECRET_API_VERSION}"))
+                .at("apiVersion")
+                .found(format!("{version:?}"))
+                .help("a secret has Kubernetes' form: apiVersion: v1, kind, metadata, type, data, stringData"),
+        ),
+    }
+    map.insert("apiVersion".to_owned(), SECRET_API_VERSION.into());
+    map.insert("kind".to_owned(), Kind::Secret.name().into());
+    let fields = [field("apiVersion", Shape::Text), field("kind", Shape::Text), needed("metadata", METADATA)];
+    let fields: Vec<Field> = fields.into_iter().chain(secret::fields()).collect();
+    check.record("", &mut map, &fields);
+    let spec = secret::read(&mut map, check);
+    if let Some(name) = map.get("metadata").and_then(|metadata| metadata.get("name")).and_then(Value::as_str) {
+        secret::check_name(name, check);
+    }
+    if check.errors() > before {
+        return None;
+    }
+    map.insert("spec".to_owned(), serde_json::to_value(spec).unwrap_or_default());
+    match serde_json::from_value::<Object>(Value::Object(map)) {
+        Ok(mut object) => {
+            secret::clean(&mut object);
+            Some(object)
+        }
+        Err(_) => {
+            check.add(Diagnostic::new(Code::WrongType, "the metadata cannot be read").at("metadata"));
+            None
+        }
+    }
+}
+
 impl Object {
     /// The object as a document of its own form: a KPS document as it was read, except for what changed since and the id;
     /// a native one in the envelope.
     pub fn to_original(&self) -> Value {
         match &self.form {
             Form::Kps { document, .. } => Value::Object(kps::write(self.kind, &self.metadata, &self.spec, document)),
-            Form::Native => serde_json::to_value(self).unwrap_or_default(),
+            Form::Native => self.to_native(),
         }
     }
 
-    /// The object in the envelope, without what only the store needs to know of its form.
+    /// The object in the envelope, without what only the store needs to know of its form; a secret in Kubernetes' shape.
     pub fn to_native(&self) -> Value {
         let native = Object { form: Form::Native, ..self.clone() };
-        serde_json::to_value(native).unwrap_or_default()
+        let envelope = serde_json::to_value(native).unwrap_or_default();
+        if self.kind == Kind::Secret { secret::written(envelope) } else { envelope }
     }
 
     /// Where in the object's document a member of the spec is: `parameters.broker` is `spec.parameters.broker` in a native
     /// document of a stream, and `stream.broker` in one of KPS.
     pub fn path(&self, member: &str) -> String {
         match &self.form {
+            Form::Native if self.kind == Kind::Secret => member.to_owned(),
             Form::Native if member.is_empty() => "spec".to_owned(),
             Form::Native => format!("spec.{member}"),
             Form::Kps { document, .. } => kps::path(self.kind, document, member),

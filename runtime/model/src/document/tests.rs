@@ -247,6 +247,7 @@ fn every_kind_goes_there_and_back() {
         (Kind::Project, "{users: [a@b.c], serviceDomains: [hall-edge], privileged: true}"),
         (Kind::ServiceDomain, "{labels: {Place: [north, south]}}"),
         (Kind::Category, "{description: d, values: [a, b]}"),
+        (Kind::Secret, ""),
         (Kind::Component, "{version: 0.1.0, digest: 'sha256:00', size: 12, world: source, describes: {name: x}}"),
         (Kind::Grant, "{class: mqtt, allow: [{tcp: 'broker.example:1883'}, {read: /srv}, {tcp: '{broker}'}]}"),
         (
@@ -267,9 +268,11 @@ fn every_kind_goes_there_and_back() {
     ];
     let mut seen = Vec::new();
     for (kind, spec) in documents {
-        let text = format!(
-            "apiVersion: {API_VERSION}\nkind: {kind}\nmetadata:\n  name: x\n  namespace: halls\n  uid: u-1\n  labels: {{a: b}}\n  annotations: {{n: m}}\nspec: {spec}\n"
-        );
+        let meta = "metadata:\n  name: x\n  namespace: halls\n  uid: u-1\n  labels: {a: b}\n  annotations: {n: m}\n";
+        let text = match kind {
+            Kind::Secret => format!("apiVersion: v1\nkind: Secret\n{meta}type: Opaque\ndata: {{a: aHVudGVyMg==}}\n"),
+            _ => format!("apiVersion: {API_VERSION}\nkind: {kind}\n{meta}spec: {spec}\n"),
+        };
         let mut object = one("x.yaml", &text);
         assert_eq!(object.kind, kind);
         let written: Value = serde_saphyr::from_str(&text).unwrap();
@@ -285,6 +288,41 @@ fn every_kind_goes_there_and_back() {
         seen.push(kind);
     }
     assert_eq!(seen, Kind::ALL);
+}
+
+#[test]
+fn a_secret_is_read_in_the_shape_of_kubernetes() {
+    let text = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: login\n  annotations: {kubectl.kubernetes.io/last-applied-configuration: '{}', a: b}\n\
+                data: {user: bWU=, kept: '**** (7 bytes)'}\nstringData: {password: hunter2, user: '${env:ME}'}\n";
+    let env = |name: &str| (name == "ME").then(|| "you".to_owned());
+    let objects = read_documents("s.yaml", text.as_bytes(), Some(Kind::Secret), &env).unwrap();
+    let spec = serde_json::json!({"type": "Opaque", "data": {"kept": "**** (7 bytes)", "password": "aHVudGVyMg==", "user": "eW91"}});
+    assert_eq!(objects[0].spec, spec);
+    assert_eq!(objects[0].metadata.annotations.keys().collect::<Vec<_>>(), ["a"]);
+    for (rest, code, path) in [
+        ("stringData: {p: 12345}", Code::WrongType, "stringData.p"),
+        ("stringData: {p: '**** (7 bytes)'}", Code::BadValue, "stringData.p"),
+        ("data: {p: hunter2!}", Code::BadValue, "data.p"),
+        ("data: {'a b': aGk=}", Code::BadName, "data[\"a b\"]"),
+        ("data: hunter2", Code::WrongType, "data"),
+        ("strngData: {p: hunter2}", Code::UnknownField, "strngData"),
+        ("spec: {p: hunter2}", Code::UnknownField, "spec"),
+        ("data: {p: *hunter2}", Code::NotYaml, ""),
+        ("stringData: {p: 'hunter2, q: 12345}", Code::NotYaml, ""),
+    ] {
+        let text = format!("apiVersion: v1\nkind: Secret\nmetadata: {{name: login}}\n{rest}\n");
+        let found = read_documents("s.yaml", text.as_bytes(), None, &none).unwrap_err();
+        assert_eq!((found[0].code, found[0].path.as_str()), (code, path), "{rest}: {found:?}");
+        let told: String = found.iter().map(ToString::to_string).collect();
+        assert!(!told.contains("hunter2") && !told.contains("12345"), "{told}");
+    }
+    for (head, code) in [
+        ("apiVersion: connector.ferrule.dev/v1\nkind: Secret\nmetadata: {name: x}", Code::BadApiVersion),
+        ("apiVersion: v1\nkind: Secret\nmetadata: {name: a b}", Code::BadName),
+        ("kind: Secret", Code::MissingField),
+    ] {
+        assert_eq!(read_documents("s.yaml", head.as_bytes(), None, &none).unwrap_err()[0].code, code, "{head}");
+    }
 }
 
 #[test]

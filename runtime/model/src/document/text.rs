@@ -9,7 +9,7 @@ use serde::{
 use serde_json::{Map, Number, Value};
 use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
 
-use crate::{Code, Diagnostic, Syntax};
+use crate::{Code, Diagnostic, Kind, Syntax};
 
 /// The largest file, in bytes: a hundred times the largest set of documents seen, and read in a blink.
 pub const LARGEST_FILE: usize = 4 << 20;
@@ -126,7 +126,16 @@ fn yaml(name: &str, text: &str) -> Vec<Result<Value, Box<Diagnostic>>> {
     let values = serde_saphyr::read_with_options::<_, Strict>(&mut bytes, options);
     values
         .take(DOCUMENTS + 1)
-        .map(|value| value.map(|strict| strict.0).map_err(|error| yaml_error(name, &error)))
+        .map(|value| {
+            value.map(|strict| strict.0).map_err(|error| {
+                let mut diagnostic = yaml_error(name, &error);
+                // What the reader says may be a piece of the text, and the text may be a password.
+                if diagnostic.code == Code::NotYaml && text.contains(Kind::Secret.name()) {
+                    diagnostic.message = "this is not YAML".to_owned();
+                }
+                diagnostic
+            })
+        })
         .collect()
 }
 

@@ -27,13 +27,13 @@ struct Part {
     content: Box<dyn Read + Send>,
 }
 
-/// The data folder as it is now. A receiver that goes away ends it.
-pub(crate) fn backup(inner: Arc<Inner>) -> Reports<Vec<u8>> {
+/// The data folder as it is now, with the key to its secrets if `secret_key` is true. A receiver that goes away ends it.
+pub(crate) fn backup(inner: Arc<Inner>, secret_key: bool) -> Reports<Vec<u8>> {
     let (pieces, received) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         let mut sink = Pieces { pieces, held: Vec::with_capacity(PIECE) };
-        let written = parts(&inner).and_then(|parts| {
-            write(parts, &head(&inner), &mut sink)?;
+        let written = parts(&inner, secret_key).and_then(|parts| {
+            write(parts, &head(&inner, secret_key), &mut sink)?;
             sink.pass_on()
         });
         if let Err(error) = written {
@@ -45,18 +45,19 @@ pub(crate) fn backup(inner: Arc<Inner>) -> Reports<Vec<u8>> {
     Box::pin(ReceiverStream::new(received))
 }
 
-fn head(inner: &Inner) -> Head {
+fn head(inner: &Inner, secret_key: bool) -> Head {
     Head {
         backup: FORMAT,
         folder: folder::FORMAT,
         release: env!("CARGO_PKG_VERSION").to_owned(),
         made_ms: millis(SystemTime::now()),
         transport: inner.log_name.to_owned(),
+        secret_key,
     }
 }
 
 /// Everything as it is now. The order is what makes it safe, see the module above.
-fn parts(inner: &Inner) -> io::Result<Vec<Part>> {
+fn parts(inner: &Inner, secret_key: bool) -> io::Result<Vec<Part>> {
     let mut parts = Vec::new();
     for file in inner.journal.iter().flat_map(ferrule_transport::EmbeddedLog::freeze) {
         parts.push(Part { name: format!("log/{}", file.name), bytes: file.len, content: Box::new(file) });
@@ -71,6 +72,9 @@ fn parts(inner: &Inner) -> io::Result<Vec<Part>> {
     let bytes = store.seek(io::SeekFrom::End(0))?;
     store.rewind()?;
     parts.push(Part { name: "store.redb".to_owned(), bytes, content: Box::new(store) });
+    if secret_key {
+        parts.push(Part::of("secret.key", format!("{}\n", inner.secret_key.trim()).into_bytes()));
+    }
     // After the store: whatever it names is there.
     let mut components: Vec<_> = fs::read_dir(inner.folder.components())?.collect::<Result<_, _>>()?;
     components.sort_by_key(fs::DirEntry::file_name);

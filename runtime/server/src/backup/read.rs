@@ -56,6 +56,8 @@ pub struct Restored {
     pub made_ms: i64,
     /// Where records were on their way. Only those of `embedded` are in the backup.
     pub transport: String,
+    /// Whether the key to the secrets is in it.
+    pub secret_key: bool,
     /// Its files.
     pub files: u64,
     /// Their bytes.
@@ -169,6 +171,7 @@ fn last(head: &Head, content: &[u8], found: &Sums) -> Result<(Restored, u32), Re
         release: head.release.clone(),
         made_ms: head.made_ms,
         transport: head.transport.clone(),
+        secret_key: head.secret_key,
         files: sums.len() as u64,
         bytes: sums.values().map(|sum| sum.bytes).sum(),
     };
@@ -180,7 +183,7 @@ fn place(name: &str, kind: tar::EntryType) -> Result<PathBuf, RestoreError> {
     let parts: Vec<&str> = name.split('/').collect();
     let plain = |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains('\0');
     let known = match parts.as_slice() {
-        ["store.redb"] => true,
+        ["store.redb" | "secret.key"] => true,
         ["log" | "dead-letters" | "components", file] => plain(file),
         _ => false,
     };
@@ -262,7 +265,7 @@ mod tests {
 
     fn head() -> Head {
         let (release, transport) = ("0.1.0".to_owned(), "embedded".to_owned());
-        Head { backup: FORMAT, folder: folder::FORMAT, release, made_ms: 7, transport }
+        Head { backup: FORMAT, folder: folder::FORMAT, release, made_ms: 7, transport, secret_key: false }
     }
 
     #[test]

@@ -6,4 +6,5 @@ mod house;
 mod letters;
 mod objects;
 mod running;
+mod secrets;
 mod start;

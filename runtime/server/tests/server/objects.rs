@@ -60,6 +60,11 @@ kind: Category
 metadata: {name: floor}
 spec: {values: [ground, first]}
 ---
+apiVersion: v1
+kind: Secret
+metadata: {name: login, namespace: plant}
+stringData: {password: hunter2-canary, user: me}
+---
 apiVersion: connector.ferrule.dev/v1
 kind: ServiceDomain
 metadata: {name: here}
@@ -75,17 +80,22 @@ spec: {serviceDomains: [here]}
 async fn every_kind_comes_back_as_it_went_in_and_survives_the_server() {
     let house = House::new().await;
     let applied = house.apply(ALL).await.unwrap();
-    assert_eq!(applied.objects.len(), 11);
+    assert_eq!(applied.objects.len(), 12);
     assert!(applied.objects.iter().all(|object| object.action == Action::Created && !object.uid.is_empty()));
     let again = house.apply(ALL).await.unwrap();
     assert!(again.objects.iter().all(|object| object.action == Action::Unchanged), "{:#?}", actions(&again.objects));
 
     let house = house.again().await;
     let wanted = ferrule_model::document::read_documents("a", ALL.as_bytes(), None, &|_| None).unwrap();
-    assert_eq!(wanted.len(), 11);
+    assert_eq!(wanted.len(), 12);
     for object in wanted {
         let found = house.one(object.kind, object.name()).await.unwrap().object;
-        assert_eq!(found.spec, object.spec, "{}", object.title());
+        if object.kind == Kind::Secret {
+            let masked = serde_json::json!({"password": "**** (14 bytes)", "user": "**** (2 bytes)"});
+            assert_eq!(found.spec["data"], masked);
+        } else {
+            assert_eq!(found.spec, object.spec, "{}", object.title());
+        }
         assert_eq!(found.metadata.labels, object.metadata.labels);
         assert_eq!(found.metadata.namespace, object.metadata.namespace);
         assert_eq!(found.metadata.generation, 1, "{}", object.title());

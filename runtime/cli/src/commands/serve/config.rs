@@ -15,7 +15,7 @@ use crate::exit::{Exit, Failure};
 /// A file that is longer is none of ours.
 const LONGEST: u64 = 1 << 20;
 
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "data",
     "socket",
     "listen",
@@ -32,6 +32,7 @@ const NAMES: [&str; 19] = [
     "stop-deadline",
     "dead-letters",
     "log-segment",
+    "secret-key",
     "instances",
     "log",
     "log-json",
@@ -96,6 +97,7 @@ fn parse(text: &str, folder: &Path) -> Result<Settings, String> {
         stop_deadline: take("stop-deadline").parsed("a number of seconds")?,
         dead_letters: take("dead-letters").parsed("a size such as 512MiB")?,
         log_segment: take("log-segment").parsed("a size such as 64MiB")?,
+        secret_key: take("secret-key").path(folder)?,
         instances: take("instances").parsed("a number from 1 on")?,
         log: take("log").text()?,
         log_json: take("log-json").flag()?,
@@ -195,9 +197,10 @@ mod tests {
         let flags: Vec<_> = command.get_arguments().filter_map(|flag| flag.get_long()).collect();
         assert_eq!(flags, NAMES);
         let text = "data: here\nlisten: 127.0.0.1:7\nmetrics: '[::1]:8'\ncomponents: [a, /b]\ndeny: [{tcp: '*:25'}, 'udp=*:53']\ntransport: nats://u:secret@h\n\
-                    stop-deadline: 3\ndead-letters: 2MiB\nlog-segment: 3MiB\ninstances: 9\nlog: debug\nlog-json: true\nsocket:\naccess: may\n";
+                    stop-deadline: 3\ndead-letters: 2MiB\nlog-segment: 3MiB\nsecret-key: k\ninstances: 9\nlog: debug\nlog-json: true\nsocket:\naccess: may\n";
         let read = parse(text, Path::new("/etc/f")).unwrap();
         assert_eq!((read.data, read.socket), (Some("/etc/f/here".into()), None));
+        assert_eq!(read.secret_key, Some("/etc/f/k".into()));
         assert_eq!((read.listen, read.metrics), ("127.0.0.1:7".parse().ok(), "[::1]:8".parse().ok()));
         assert_eq!(read.access, Some("/etc/f/may".into()));
         assert_eq!(read.components, [PathBuf::from("/etc/f/a"), PathBuf::from("/b")]);

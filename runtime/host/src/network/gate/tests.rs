@@ -18,6 +18,7 @@ fn gate(abilities: &[(AbilityKind, &str)]) -> Gate {
             hint: GrantHint { class: "mqtt".into() },
             rules: rules(abilities, &[]),
             asked: asked.to_vec(),
+            redactor: Default::default(),
             observer: Arc::new(Unobserved),
             around: Arc::default(),
             tls: Default::default(),
