@@ -17,7 +17,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-pub use vault::{BadKey, Vault};
+pub use vault::{BadKey, Vault, VaultError};
 
 use crate::finding::Problem;
 use crate::snapshot::LATER;

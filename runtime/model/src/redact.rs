@@ -168,7 +168,9 @@ fn forms(value: &[u8], into: &mut BTreeSet<String>) {
             add(within(&engine.encode([&[0; 2][..shift], value].concat()), shift, value.len()), SHORTEST_PART);
         }
     }
-    for keep in ["-_.~", "-_.!~*'()", ""] {
+    let letters = |keep: &'static str| move |byte: u8| byte.is_ascii_alphanumeric() || keep.as_bytes().contains(&byte);
+    let kept: [&dyn Fn(u8) -> bool; 4] = [&letters("-_.~"), &letters("-_.!~*'()"), &letters(""), &|_| false];
+    for keep in kept {
         for upper in [true, false] {
             let encoded = percent_encoded(value, keep, upper);
             add(encoded.replace("%20", "+"), SHORTEST);
@@ -185,12 +187,11 @@ fn within(encoded: &str, shift: usize, bytes: usize) -> String {
     encoded.get(start..end).unwrap_or_default().to_owned()
 }
 
-fn percent_encoded(value: &[u8], keep: &str, upper: bool) -> String {
+fn percent_encoded(value: &[u8], keep: &dyn Fn(u8) -> bool, upper: bool) -> String {
     let mut text = String::new();
     for byte in value {
-        let kept = byte.is_ascii_alphanumeric() || keep.as_bytes().contains(byte);
         // Writing to a string does not fail.
-        let _ = match (kept, upper) {
+        let _ = match (keep(*byte), upper) {
             (true, _) => write!(text, "{}", char::from(*byte)),
             (false, true) => write!(text, "%{byte:02X}"),
             (false, false) => write!(text, "%{byte:02x}"),
@@ -231,9 +232,14 @@ mod tests {
     #[test]
     fn a_value_is_masked_in_each_of_its_forms() {
         let redactor = of(&["hunter2/ \"ö"]);
-        for text in
-            ["hunter2/ \"ö", r#"hunter2/ \"ö"#, "aHVudGVyMi8gIsO2", "hunter2%2F%20%22%C3%B6", "hunter2%2f+%22%c3%b6"]
-        {
+        for text in [
+            "hunter2/ \"ö",
+            r#"hunter2/ \"ö"#,
+            "aHVudGVyMi8gIsO2",
+            "hunter2%2F%20%22%C3%B6",
+            "hunter2%2f+%22%c3%b6",
+            "%68%75%6e%74%65%72%32%2f%20%22%c3%b6",
+        ] {
             assert_eq!(redactor.mask(&format!("<{text}>")), "<****>", "{text}");
         }
         assert_eq!(redactor.mask("hunter3"), "hunter3");
@@ -280,7 +286,7 @@ mod tests {
                 text.push_str(around);
                 text.push_str(value);
                 text.push_str(&STANDARD.encode(value));
-                text.push_str(&percent_encoded(value.as_bytes(), "-_.~", true));
+                text.push_str(&percent_encoded(value.as_bytes(), &|byte| byte.is_ascii_alphanumeric(), true));
             }
             let masked = redactor.mask(&text);
             for value in &values {

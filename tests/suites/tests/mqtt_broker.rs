@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use ferrule_suites::ferrule::native;
 use ferrule_suites::mqtt::{Publisher, Subscriber};
 use ferrule_suites::{Ferrule, Mosquitto, until};
 use rumqttc::v5::mqttbytes::QoS;
@@ -62,10 +63,17 @@ fn a_login_is_accepted_and_a_wrong_password_is_said_in_the_status() {
         assert!(conditions.contains(words), "{version}: no {words:?} in {conditions}");
         assert!(!conditions.contains("wrong"), "the password is shown: {conditions}");
     }
+    // One has its password in its address, the other takes it from a secret, first a wrong one.
     let source = format!("broker: 'mqtt://ada:s3cret@{address}', topics: ['in/#']");
-    ferrule
-        .apply(&bridge("right", address, &source, "topic: 'out/{mqtt.topic}', username: ada, password: s3cret"))
-        .ok();
+    let sink = "topic: 'out/{mqtt.topic}', username: ada, password: {secret: login, key: password}";
+    ferrule.feed(&["create", "secret", "login", "--from-stdin", "password"], b"other\n").ok();
+    ferrule.apply(&bridge("right", address, &source, sink)).ok();
+    ferrule.reason("stream", "right-sink", "SecretNotGranted");
+    ferrule.apply(&native("Grant", "login", "{class: mqtt, allow: [{secret: '{password}'}]}")).ok();
+    ferrule.wait("stream", "right-sink", "unhealthy", |stream| {
+        stream["status"]["conditions"].to_string().contains("the broker refused the connection")
+    });
+    ferrule.feed(&["create", "secret", "login", "--from-stdin", "password", "--replace"], b"s3cret\n").ok();
     ferrule.ready("stream", "right-source");
     ferrule.ready("stream", "right-sink");
     publish(address, "near-end", 1);

@@ -1,9 +1,9 @@
 //! What people see of a guest, and how it is bounded.
 
-use ferrule_host::{CallError, InstanceOptions};
+use ferrule_host::{CallError, InstanceOptions, Session};
 use ferrule_model::redact::Redactor;
 
-use crate::guests::{PULL, load, open, options};
+use crate::guests::{PULL, load, open, options, session};
 
 #[tokio::test]
 async fn a_flood_of_logs_is_bounded_and_counted() {
@@ -55,7 +55,7 @@ async fn a_guest_that_shows_what_it_was_given_of_secrets_is_masked() {
         let (options, recorder) = options(&[]);
         let options = InstanceOptions { redactor: redactor.clone(), ..options };
         let mut instance = load("tells-secrets").await.unwrap().instantiate(options).await.unwrap();
-        let opened = open(&mut instance, &parameters(how)).await;
+        let opened = instance.open(Session { parameters: parameters(how), ..session("") }).await;
         assert_eq!(opened.is_ok(), how == "shows", "{how}");
         match opened {
             Ok(_) => {
@@ -72,7 +72,7 @@ async fn a_guest_that_shows_what_it_was_given_of_secrets_is_masked() {
             Err(error) => {
                 let words = matches!(error, CallError::Trap { .. }) == (how == "panics");
                 assert!(words && error.to_string().contains("****"), "{how}: {error}");
-                told.push(format!("{error:?} {} {:?}", error.told(), instance.open(crate::guests::session("")).await));
+                told.push(format!("{error:?} {} {:?}", error.told(), instance.open(session("")).await));
             }
         }
         assert!(recorder.has("denied resolve ****.example") || recorder.has("denied tcp ****.example"));
