@@ -6,7 +6,7 @@ use ferrule_flow::backoff::BackoffPolicy;
 use ferrule_flow::plan::{
     BatchPlan, ComponentRef, GuestPlan, OnError, PipelinePlan, RetryPlan, Revision, Start, StepPlan, StreamPlan,
 };
-use ferrule_host::{Attachments, Limits as HostLimits};
+use ferrule_host::Limits as HostLimits;
 use ferrule_model::component::Direction;
 use ferrule_model::connector::{self, BatchLimits, Limits, Retry, StartAt, StreamDirection};
 use ferrule_model::quantity::{Size, Span};
@@ -27,7 +27,7 @@ pub(crate) fn stream_plan(wanted: &WantedStream, component: ComponentRef) -> Str
         redactor: wanted.redactor.clone(),
         rules: wanted.rules.clone(),
         limits: limits(&wanted.limits),
-        attached: Attachments::default(),
+        attached: wanted.attached.clone(),
     };
     let mut plan = StreamPlan::new(wanted.uid.clone(), wanted.name.clone(), direction, guest);
     plan.held = wanted.paused;
@@ -48,7 +48,7 @@ pub(crate) fn pipeline_plan(wanted: &WantedPipeline, components: Vec<ComponentRe
             redactor: step.redactor.clone(),
             rules: step.rules.clone(),
             limits: limits(&step.limits),
-            attached: Attachments::default(),
+            attached: step.attached.clone(),
         };
         StepPlan { parallelism: step.parallelism, ..StepPlan::new(step.name.clone(), guest) }
     });
@@ -191,6 +191,8 @@ mod tests {
             told: json!({"over": 3}),
             redactor: Default::default(),
             rules: ferrule_model::capability::Rules::default(),
+            attached: Default::default(),
+            attached_told: Vec::new(),
             limits,
             parallelism: 4,
         };

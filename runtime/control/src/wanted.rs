@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrule_flow::plan::StreamOptions;
+use ferrule_host::Attachments;
 use ferrule_model::Uid;
 use ferrule_model::capability::Rules;
 use ferrule_model::component::Description;
@@ -61,6 +62,8 @@ pub struct WantedStream {
     pub redactor: Redactor,
     /// What the session may reach.
     pub rules: Rules,
+    /// What the host adds to its connections and requests.
+    pub attached: Attachments,
     /// The stream's limits over the class's.
     pub limits: Limits,
     /// How the log keeps its records.
@@ -86,6 +89,10 @@ pub struct WantedStep {
     pub redactor: Redactor,
     /// What the session may reach.
     pub rules: Rules,
+    /// What the host adds to its connections and requests.
+    pub attached: Attachments,
+    /// Changes when that does, and tells nothing of it.
+    pub attached_told: Vec<String>,
     /// The step's limits over the function's.
     pub limits: Limits,
     /// How many instances of it run side by side, at least 1.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::{
     Code, Diagnostic,
     capability::{AbilityKind, Allowance, TargetError},
+    connector::attach,
     error::suggestion,
     quantity::{SIZE_FORM, SPAN_FORM, Size, Span},
 };
@@ -56,6 +57,8 @@ pub(crate) enum Shape {
     Allowance,
     /// An entry of a grant that denies: an allowance without templates.
     Denial,
+    /// Where something is attached: [`crate::connector::Attach::to`].
+    AttachedTo,
 }
 
 impl Shape {
@@ -82,6 +85,7 @@ impl Shape {
             Shape::Allowance | Shape::Denial => {
                 format!("one of {}, and its target", AbilityKind::list())
             }
+            Shape::AttachedTo => "one of tls, https and http, and one host and port".to_owned(),
         }
     }
 }
@@ -139,9 +143,10 @@ pub(crate) fn element(path: &str, index: usize) -> String {
 /// A value in a message: short, and hidden where the path says that it is a secret.
 pub(crate) fn shown(path: &str, value: &Value) -> String {
     let last = path.rsplit(['.', '[']).next().unwrap_or(path).to_lowercase();
-    if ["password", "passwd", "secret", "token", "credential", "apikey", "privatekey"]
+    if ["password", "passwd", "secret", "token", "credential", "apikey", "privatekey", "bearer"]
         .iter()
         .any(|word| last.replace(['_', '-'], "").contains(word))
+        || last == "key"
     {
         return "(not shown)".to_owned();
     }
@@ -151,6 +156,10 @@ pub(crate) fn shown(path: &str, value: &Value) -> String {
         let _ = write!(text, "...");
     }
     text
+}
+
+fn told(checked: Result<(), TargetError>) -> Result<(), String> {
+    checked.map_err(|error| error.to_string())
 }
 
 /// What is found wrong in one document.
@@ -265,8 +274,9 @@ impl Check {
             (Shape::StreamUse(_), value @ (Value::Object(_) | Value::String(_))) => {
                 self.value(path, value, &Shape::Reference);
             }
-            (Shape::Allowance, value) => self.allowance(path, value, Allowance::check),
-            (Shape::Denial, value) => self.allowance(path, value, Allowance::check_denial),
+            (Shape::Allowance, value) => self.allowance(path, value, shape, |entry| told(entry.check())),
+            (Shape::Denial, value) => self.allowance(path, value, shape, |entry| told(entry.check_denial())),
+            (Shape::AttachedTo, value) => self.allowance(path, value, shape, |to| attach::check_place(to).map(drop)),
             (shape, value) => self.wrong(Code::WrongType, path, shape, value),
         }
     }
@@ -322,20 +332,25 @@ impl Check {
         self.add(diagnostic.help(format!("add `{name}`")));
     }
 
-    fn allowance(&mut self, path: &str, value: &Value, check: fn(&Allowance) -> Result<(), TargetError>) {
+    fn allowance(
+        &mut self,
+        path: &str,
+        value: &Value,
+        shape: &Shape,
+        check: impl FnOnce(&Allowance) -> Result<(), String>,
+    ) {
         let problem = match serde_json::from_value::<Allowance>(value.clone()) {
             Ok(allowance) => match check(&allowance) {
                 Ok(()) => return,
-                Err(problem) => problem.to_string(),
+                Err(problem) => problem,
             },
-            Err(_) => format!("expected {}", Shape::Allowance.expected()),
+            Err(_) => format!("expected {}", shape.expected()),
         };
-        self.add(
-            Diagnostic::new(Code::BadGrantEntry, problem)
-                .at(path)
-                .found(shown(path, value))
-                .help("write for example {tcp: \"broker.example:1883\"} or {read: \"/srv/data\"}"),
-        );
+        let help = match shape {
+            Shape::AttachedTo => "write for example {tls: \"broker.example:8883\"} or {https: \"api.example.com:443\"}",
+            _ => "write for example {tcp: \"broker.example:1883\"} or {read: \"/srv/data\"}",
+        };
+        self.add(Diagnostic::new(Code::BadGrantEntry, problem).at(path).found(shown(path, value)).help(help));
     }
 
     /// Checks a name. In native documents `/` and `@` are kept for references.

@@ -297,6 +297,7 @@ fn grant_of(component: &Component, served: &Object) -> Result<Option<Object>, Er
         stream: None,
         function: reference.filter(|_| !is_class),
         allow,
+        attach: Vec::new(),
         deny: Vec::new(),
         limits: None,
     };

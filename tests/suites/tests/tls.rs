@@ -124,3 +124,54 @@ fn a_port_without_tls_is_told_apart() {
     let said = said(&ferrule);
     assert!(said.contains("no TLS on this port") || said.contains("does not speak TLS"), "{said}");
 }
+
+#[test]
+fn a_grant_attaches_roots_and_a_client_certificate() {
+    let (authority, clients, files) = (Authority::new("Plant CA"), Authority::new("Clients CA"), Files::new());
+    let authorities = files.write("clients.pem", &clients.pem());
+    let lines = format!(
+        "{}cafile {authorities}\nrequire_certificate true\nuse_identity_as_username true\n",
+        files.tls(&authority.issue("127.0.0.1"))
+    );
+    let Some(broker) = Mosquitto::start_with(&lines, &[]) else { return };
+    let address = broker.address();
+    let client = clients.issue("ada");
+    let ferrule = Ferrule::start();
+    let indented = |pem: &str| pem.lines().map(|line| format!("        {line}\n")).collect::<String>();
+    let attach = |name: &str, secret: &str| {
+        format!(
+            "---
+apiVersion: connector.ferrule.dev/v1
+kind: Grant
+metadata: {{name: {name}}}
+spec:
+  class: mqtt
+  attach:
+    - to: {{tls: '{address}'}}
+      roots: |
+{}      certificate: {{secret: {secret}, key: certificate}}
+      key: {{secret: {secret}, key: key}}
+",
+            indented(&authority.pem())
+        )
+    };
+    // The secret may come later.
+    ferrule.apply(&format!("{}{}", bridge(&address.to_string()), attach("identity", "ada"))).ok();
+    let stream = ferrule.wait("stream", "bridge-source", "what is missing", |stream| {
+        stream["status"]["conditions"].to_string().contains("there is no secret")
+    });
+    assert!(stream["status"]["conditions"].to_string().contains("spec.attach[0].certificate"), "{stream}");
+    let secret = serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "ada"},
+        "stringData": {"certificate": client.certificate, "key": client.key}});
+    ferrule.apply(&secret.to_string()).ok();
+    ferrule.ready("stream", "bridge-source");
+    ferrule.ready("stream", "bridge-sink");
+    assert!(broker.logged(&["near", "u'ada'"]) > 0, "the broker did not see who it is");
+    let shown = ferrule.run(&["describe", "stream", "bridge-source"]).ok().out;
+    assert!(shown.contains("client certificate"), "{shown}");
+    // Nobody could say which of two counts.
+    ferrule.apply(&attach("another", "ada")).ok();
+    ferrule.wait("stream", "bridge-source", "the contradiction", |stream| {
+        stream["status"]["conditions"].to_string().contains("attach to the same place")
+    });
+}

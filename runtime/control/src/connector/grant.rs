@@ -178,7 +178,7 @@ pub(crate) fn read(grant: &Object) -> Result<GrantSpec, Problem> {
 impl Asker<'_> {
     /// Whether a grant is for this asker: everything that it names fits. A grant that names nobody is for nobody, unless it
     /// only denies: then it is for everybody. One in a project is for that project, one in none for all.
-    fn fits(&self, snapshot: &Snapshot, grant: &Object, spec: &GrantSpec) -> bool {
+    pub(crate) fn fits(&self, snapshot: &Snapshot, grant: &Object, spec: &GrantSpec) -> bool {
         let named = [
             (&spec.class, Kind::Class, self.class),
             (&spec.instance, Kind::Instance, self.instance),
@@ -187,7 +187,7 @@ impl Asker<'_> {
         ];
         let project = snapshot.project(grant);
         (project.is_empty() || project == self.project)
-            && (spec.allow.is_empty() && spec.limits.is_none()
+            && ((spec.allow.is_empty() && spec.attach.is_empty() && spec.limits.is_none())
                 || named.iter().any(|(reference, ..)| reference.is_some()))
             && named.iter().all(|(reference, kind, object)| match (reference, object) {
                 (None, _) => true,

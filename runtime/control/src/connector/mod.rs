@@ -1,5 +1,6 @@
 //! The connector family: what each kind means, and what stands in its way.
 
+pub(crate) mod attach;
 pub(crate) mod class;
 pub(crate) mod config;
 pub(crate) mod function;

@@ -7,6 +7,7 @@ use ferrule_model::connector::{PipelineSpec, StartAt, StepSpec, StreamDirection,
 use ferrule_model::{Code, Kind, Object, Ref, Truth, Uid};
 use serde_json::{Value, json};
 
+use super::attach;
 use super::grant::{self, Asker};
 use super::{function::Function, parameters, stream};
 use crate::component::{Pins, Wish, choose, pins_of};
@@ -112,7 +113,7 @@ pub(crate) fn resolve(
 }
 
 fn step_value(step: &WantedStep) -> Value {
-    json!({"name": step.name, "component": step.component.digest, "args": step.told, "rules": grant::value(&step.rules), "limits": step.limits, "parallelism": step.parallelism})
+    json!({"name": step.name, "component": step.component.digest, "args": step.told, "rules": grant::value(&step.rules), "limits": step.limits, "attached": step.attached_told, "parallelism": step.parallelism})
 }
 
 /// Follows the input back to the streams it comes from. A pipeline that reads another pipeline's output runs that one's
@@ -240,6 +241,7 @@ fn step(
         (component, given) = (before, of_before);
     }
     secrets::granted(&given, &[&args], Kind::Function, &component.class).map_err(at)?;
+    let attached = attach::resolve(snapshot, site, &asker).map_err(at)?;
     let step = WantedStep {
         name,
         component,
@@ -247,6 +249,8 @@ fn step(
         told: args.told,
         redactor: args.redactor,
         rules: given.rules,
+        attached: attached.attachments,
+        attached_told: attached.told,
         limits: grant::limits(snapshot, &asker, read.limits, own.and_then(|own| own.limits)),
         parallelism: read.parallelism.unwrap_or(1).max(1),
     };

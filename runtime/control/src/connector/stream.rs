@@ -7,6 +7,7 @@ use ferrule_model::redact::Redactor;
 use ferrule_model::{Code, Kind, Object};
 use serde_json::{Value, json};
 
+use super::attach;
 use super::config::Configs;
 use super::grant::{self, Asker};
 use super::{instance::Instance, parameters};
@@ -84,14 +85,18 @@ pub(crate) fn resolve(
     let taken = [static_parameters, &instance.config, &values];
     secrets::granted(&given, &taken, Kind::Class, instance.class.object.name())?;
     let redactor = taken.into_iter().fold(Redactor::default(), |all, filled| all.and(&filled.redactor));
-    let in_force = grant::in_force(&given, &redactor);
+    let attached = attach::resolve(snapshot, site, &asker)?;
+    let mut in_force = grant::in_force(&given, &redactor);
+    if !attached.shown.is_empty() {
+        in_force["attached"] = json!(attached.shown);
+    }
     let limits = grant::limits(snapshot, &asker, read.limits, instance.class.spec.limits);
     let name: Vec<_> =
         [project.as_str(), instance.object.name(), object.name()].into_iter().filter(|part| !part.is_empty()).collect();
     let name = name.join("/");
     let revision = revision(&json!({
         "name": name, "direction": read.direction, "component": component.digest, "static": static_parameters.told,
-        "parameters": values.told, "rules": grant::value(&given.rules), "limits": limits, "log": log::value(&log),
+        "parameters": values.told, "rules": grant::value(&given.rules), "limits": limits, "log": log::value(&log), "attached": attached.told,
     }));
     let wanted = WantedStream {
         uid: object.uid().clone(),
@@ -103,6 +108,7 @@ pub(crate) fn resolve(
         parameters: values.value,
         redactor,
         rules: given.rules,
+        attached: attached.attachments,
         limits,
         log,
         paused: read.paused,

@@ -6,7 +6,8 @@ use super::stream::{LIMITS, Limits};
 use crate::{
     Ref,
     capability::Allowance,
-    shape::{Check, Field, Shape, field},
+    connector::attach::{self, Attach},
+    shape::{Check, Field, Shape, element, field},
 };
 
 /// What the guests of a class, instance, stream or function may reach. Where several are named, all must fit. One that only
@@ -32,6 +33,9 @@ pub struct GrantSpec {
     /// What they may reach: each entry an object with one member, such as `{tcp: "broker.example:1883"}`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<Allowance>,
+    /// What the host adds to their connections and requests, and they never see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attach: Vec<Attach>,
     /// What they may not reach, whoever allows it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<Allowance>,
@@ -48,6 +52,7 @@ pub(crate) const NATIVE: &[Field] = &[
     field("stream", Shape::Reference),
     field("function", Shape::Reference),
     field("allow", Shape::List(&Shape::Allowance)),
+    field("attach", Shape::List(&Shape::Record(attach::FIELDS))),
     field("deny", Shape::List(&Shape::Denial)),
     field("limits", LIMITS),
 ];
@@ -60,8 +65,11 @@ impl GrantSpec {
             ("stream", self.stream.is_some()),
             ("function", self.function.is_some()),
         ];
-        if !self.allow.is_empty() || self.limits.is_some() || self.deny.is_empty() {
+        if !self.allow.is_empty() || !self.attach.is_empty() || self.limits.is_some() || self.deny.is_empty() {
             check.choice("spec", &given, true);
+        }
+        for (index, entry) in self.attach.iter().enumerate() {
+            entry.validate(check, &element("spec.attach", index));
         }
     }
 }

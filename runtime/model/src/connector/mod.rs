@@ -1,5 +1,6 @@
 //! The connector family: what the spec of each kind holds.
 
+pub(crate) mod attach;
 mod category;
 mod class;
 mod component;
@@ -14,6 +15,7 @@ mod service_domain;
 mod stream;
 
 pub use self::{
+    attach::{Attach, Basic, Header, SigV4, Text, check_place},
     category::CategorySpec,
     class::{ClassSpec, ClassType, ComponentSource},
     component::ComponentSpec,

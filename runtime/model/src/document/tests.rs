@@ -487,6 +487,34 @@ fn rules_of_one_document_hold() {
             (Code::BadGrantEntry, "spec.allow[2]"),
         ],
     );
+    let attach = |entries: &str| native("Grant", &format!("{{class: c, attach: [{entries}]}}"));
+    for (entry, code, path) in [
+        ("{to: {tls: '*.example:8883'}, roots: x}", Code::BadGrantEntry, "spec.attach[0].to"),
+        ("{to: {tls: '{broker}'}, roots: x}", Code::BadGrantEntry, "spec.attach[0].to"),
+        ("{to: {tcp: 'b.example:1883'}, roots: x}", Code::BadGrantEntry, "spec.attach[0].to"),
+        ("{to: {http: 'api.example:80'}, bearer: {secret: s, key: k}}", Code::BadGrantEntry, "spec.attach[0].to"),
+        ("{to: {tls: 'b.example:8883'}}", Code::BadGrantEntry, "spec.attach[0]"),
+        ("{to: {tls: 'b.example:8883'}, certificate: x}", Code::BadGrantEntry, "spec.attach[0]"),
+        ("{to: {tls: 'b.example:8883'}, bearer: {secret: s, key: k}}", Code::BadGrantEntry, "spec.attach[0]"),
+        ("{to: {https: 'a.example:443'}, bearer: canary}", Code::WrongType, "spec.attach[0].bearer"),
+        ("{to: {https: 'a.example:443'}, bearer: {secret: s}}", Code::MissingField, "spec.attach[0].bearer.key"),
+        (
+            "{to: {https: 'a.example:443'}, bearer: {secret: s, key: k}, basic: {user: u, password: {secret: s, key: k}}}",
+            Code::FieldsExclude,
+            "spec.attach[0]",
+        ),
+    ] {
+        let found = wrong("a.yaml", &attach(entry), &[(code, path)]);
+        assert!(!format!("{found:?}").contains("canary"), "{found:?}");
+    }
+    one(
+        "a.yaml",
+        &attach(
+            "{to: {tls: 'b.example:8883'}, roots: x, serverName: b, certificate: {secret: s, key: c}, key: {secret: s, key: k}}, \
+             {to: {https: 'a.example:443'}, sigv4: {region: r, service: s3, accessKey: a, secretKey: {secret: s, key: k}}}, \
+             {to: {http: 'localhost:80'}, header: {name: x-key, value: {secret: s, key: k}}}",
+        ),
+    );
     wrong("k.yaml", "kind: Grant\nclass: c\n", &[(Code::MissingField, "metadata")]);
     wrong(
         "k.yaml",
