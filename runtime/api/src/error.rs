@@ -166,6 +166,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn whoever_speaks_no_tls_to_one_who_does_is_told() {
+        let plain = Address::Tcp("127.0.0.1:7443".into());
+        for status in [
+            Status::internal("h2 protocol error: http2 error"),
+            Status::unknown("transport error"),
+            Status::cancelled("operation was canceled"),
+            Status::unavailable("broken pipe"),
+        ] {
+            let error = Error::from_status(&status, &plain);
+            assert!(matches!(&error, Error::Gone(text) if text.contains("https://")), "{error:?}");
+        }
+        assert!(matches!(Error::from_status(&Status::internal("a task ended"), &plain), Error::Internal(_)));
+    }
+
+    #[test]
     fn every_diagnostic_arrives_as_it_was_sent() {
         let all: Vec<Diagnostic> = Code::ALL
             .iter()
