@@ -204,6 +204,7 @@ impl Facts {
         let Some(in_force) = self.object.status.details.get("inForce") else { return Ok(()) };
         for (member, title) in [
             ("allowed", "in force:"),
+            ("attached", "attached by the host:"),
             ("except", "except what is denied:"),
             ("notGranted", "asked for and not granted; a Grant allows it with these entries in `allow`:"),
             ("denied", "asked for, granted and denied:"),
