@@ -126,6 +126,8 @@ mod tests {
     use ferrule_model::capability::AbilityKind;
 
     use super::*;
+    use crate::guards::Guards;
+    use crate::limits::Limits;
     use crate::log_gate::LogGate;
 
     const SECRET: &str = "hunter2-canary";
@@ -199,7 +201,7 @@ mod tests {
             words: Some(Allowance::new(AbilityKind::Tcp, SECRET)),
             refusal: Some(refusal()),
         });
-        let gate = LogGate::new(all, 100, redactor.clone());
+        let gate = LogGate::new(all, &Limits::default(), Guards::default(), redactor.clone());
         gate.log(Level::Info, SECRET, SECRET, &labels);
         gate.line(Level::Warn, &format!("panicked: {SECRET}"));
         // Cut in the middle of the value, were it not masked first.

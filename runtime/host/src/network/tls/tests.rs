@@ -102,6 +102,7 @@ fn gate(port: u16, attached: Option<Attached>) -> Arc<Gate> {
             hint: GrantHint { class: "mqtt".into() },
             rules: vec![at(AbilityKind::Tcp)].into(),
             asked: Vec::new(),
+            redactor: Default::default(),
             observer: Arc::new(Unobserved),
             around: Arc::default(),
             tls: Tls::default(),
