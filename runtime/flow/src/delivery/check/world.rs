@@ -302,10 +302,10 @@ impl World {
             ids.is_empty() || before.len() + ids.len() <= policy.window,
             "{ids:?} behind {before:?} exceed the window"
         );
-        // One record is never too large, however small the bounds.
+        // One record is never too large, however small the bounds. Those without bytes add none to a window that became smaller.
         let bytes: usize = behind.iter().chain(&written).sum();
         let lone = behind.len() + written.len() == 1;
-        let room = ids.is_empty() || lone || bytes <= policy.window_bytes;
+        let room = written.is_empty() || lone || bytes <= policy.window_bytes;
         hold!(room, "{ids:?} behind {before:?} are {bytes} bytes in flight");
         let bytes: usize = written.iter().sum();
         hold!(written.len() < 2 || bytes <= policy.batch_bytes, "{ids:?} are {bytes} bytes in a batch");
