@@ -40,7 +40,11 @@ fn everything(parameters: &str) -> String {
     for name in NAMES {
         let value = value(parameters, name);
         let percent: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
-        text.push_str(&format!(" {value} {} {} {percent} {value:?}", base64(value.as_bytes()), base64(format!("user:{value}").as_bytes())));
+        text.push_str(&format!(
+            " {value} {} {} {percent} {value:?}",
+            base64(value.as_bytes()),
+            base64(format!("user:{value}").as_bytes())
+        ));
     }
     text
 }
@@ -65,7 +69,11 @@ fn show(parameters: &str) {
 
 impl Naughty for TellsSecrets {
     fn describe() -> Description {
-        let asks = NAMES.map(|name| Capability { kind: "secret".into(), target: format!("{{{name}}}"), reason: "a test".into() });
+        let asks = NAMES.map(|name| Capability {
+            kind: "secret".into(),
+            target: format!("{{{name}}}"),
+            reason: "a test".into(),
+        });
         Description { name: "tells-secrets".into(), capabilities: asks.into(), ..description() }
     }
 
