@@ -254,3 +254,53 @@ spec: {source: in, functions: [{function: step}], sink: out}
     let values = format!("config {{\"level\":\"{SECRET}\"}} static {{\"token\":\"{SECRET}\"}}");
     check_at(&site, all, &format!("{documents}{class}{function}"), &[&runs, &values]);
 }
+
+#[test]
+fn documents_of_kps_take_them_as_well() {
+    let site = site();
+    let asks = json!([{"kind": "secret", "target": "{static.token}", "reason": "r"}]);
+    let all = vec![
+        component("both", "1.0.0", "b1", &["ingress", "egress"], asks, &json!({"type": "object"}), &[]),
+        secret(&site, "s", SECRET, None),
+    ];
+    let documents = r#"
+kind: Project
+metadata: {name: halls}
+spec: {}
+---
+kind: Class
+metadata: {name: both}
+spec: {}
+---
+{"id": "i-1", "name": "hall", "connectorClassID": "class-both", "projectId": "project-halls", "staticParameters": {"token": {"secret": "s", "key": "password"}}}
+---
+{"name": "c", "connectorInstanceID": "i-1", "config": {"level": {"secret": "s", "key": "password"}}, "serviceDomainIds": []}
+---
+{"name": "in", "connectorInstanceID": "i-1", "direction": "INGRESS", "stream": {"deep": [{"secret": "s", "key": "password"}]},
+ "labels": [{"id": "category-measure", "value": "heat"}], "serviceDomainIds": []}
+---
+kind: Category
+metadata: {name: measure}
+spec: {values: [heat]}
+---
+kind: Stream
+metadata: {name: out, namespace: halls}
+spec: {instance: hall, direction: EGRESS}
+---
+kind: Pipeline
+metadata: {name: p, namespace: halls}
+spec: {source: hall/in, sink: hall/out}
+---
+kind: Grant
+metadata: {name: g}
+spec: {class: both, allow: [{secret: s}]}
+"#;
+    let values = format!(
+        "parameters {{\"deep\":[\"{SECRET}\"]}} config {{\"level\":\"{SECRET}\"}} static {{\"token\":\"{SECRET}\"}}"
+    );
+    check_at(&site, all, documents, &[&values]);
+    for object in objects(documents).iter().filter(|object| !object.form.is_native()) {
+        let original = object.to_original().to_string();
+        assert!(original.contains(r#"{"secret":"s","key":"password"}"#), "{original}");
+    }
+}
