@@ -42,7 +42,7 @@ use crate::exit::Outcome;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Start a server and keep it running.
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Run documents in this process, with no server, until Ctrl-C or until the sources are done.
     Run(run::Run),
     /// Make the server's objects what the documents say.

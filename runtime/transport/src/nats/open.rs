@@ -382,14 +382,19 @@ impl Shared {
             }
         };
         let token = uuid::Uuid::new_v4();
-        let (number, hold, sequence) = {
+        let (number, hold, sequence, former) = {
             let mut state = lock(&stream.state);
+            let former = state.former(&id);
             let number = state.hold(&id, cursor.clone(), before, token);
             let sequence = mark.map_or(newest + 1, |mark| mark.sequence);
-            (number, state.holds.get(&number).cloned(), sequence)
+            (number, state.holds.get(&number).cloned(), sequence, former)
         };
         if let (ReaderId::Named(name) | ReaderId::Rewound(name), Some(hold)) = (&id, hold) {
-            self.savings.open(&self.jetstream, &self.jetstream.names.cursor(&stream.uid, name), &hold).await?;
+            let cursor = self.jetstream.names.cursor(&stream.uid, name);
+            if let Err(error) = self.savings.open(&self.jetstream, &cursor, &hold).await {
+                lock(&stream.state).give_back(&id, number, former);
+                return Err(error);
+            }
         }
         Ok((number, cursor, before, sequence))
     }

@@ -217,6 +217,26 @@ impl State {
         number
     }
 
+    /// Whose place a reader of this name would take.
+    pub(super) fn former(&self, id: &ReaderId) -> Option<(u64, Hold)> {
+        let (ReaderId::Named(name) | ReaderId::Rewound(name)) = id else { return None };
+        let number = *self.names.get(name)?;
+        Some((number, self.holds.get(&number)?.clone()))
+    }
+
+    /// The reader could not be opened after all: whose place it took is as before.
+    pub(super) fn give_back(&mut self, id: &ReaderId, number: u64, former: Option<(u64, Hold)>) {
+        self.holds.remove(&number);
+        let (ReaderId::Named(name) | ReaderId::Rewound(name)) = id else { return };
+        match former {
+            Some((number, hold)) => {
+                self.holds.insert(number, hold);
+                self.names.insert(name.clone(), number);
+            }
+            None => drop(self.names.remove(name)),
+        }
+    }
+
     /// The name of a reader.
     pub(super) fn name(&self, number: u64) -> Option<&str> {
         self.names.iter().find(|(_, found)| **found == number).map(|(name, _)| name.as_str())
