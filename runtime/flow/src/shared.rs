@@ -183,7 +183,7 @@ impl Shared {
         self.facts().last_error = Some((message, now_ms()));
     }
 
-    /// A call failed. A refusal was told when it happened ([`Observer::denied`]), so here it is only kept.
+    /// A call failed. A refusal was told when it happened ([`Observer::decided`]), so here it is only kept.
     pub(crate) fn failed(&self, error: &CallError) {
         if let Some(breach) = error.breach() {
             self.limited(&breach, 1);
