@@ -160,6 +160,13 @@ pub struct Limits {
 
 /// Goes through all fields: what `one` has, else what `other` has, or what `both` makes of two.
 macro_rules! each_limit {
+    ($one:ident, $other:ident, $both:expr) => {
+        each_limit!(
+            $one, $other, $both, memory, call_time, wait, log_lines, log_bytes, table_elements, instances, cpu,
+            handles, sockets, lookups, requests, body_bytes, answer_bytes, batch_bytes, batch_records, metrics,
+            status_updates
+        )
+    };
     ($one:ident, $other:ident, $both:expr, $($field:ident),+) => {
         Limits { $($field: match ($one.$field, $other.$field) {
             (Some(one), Some(other)) => Some($both(one, other)),
@@ -175,29 +182,7 @@ impl Limits {
         fn first<T>(one: T, _: T) -> T {
             one
         }
-        each_limit!(
-            self,
-            under,
-            first,
-            memory,
-            call_time,
-            wait,
-            log_lines,
-            log_bytes,
-            table_elements,
-            instances,
-            cpu,
-            handles,
-            sockets,
-            lookups,
-            requests,
-            body_bytes,
-            answer_bytes,
-            batch_bytes,
-            batch_records,
-            metrics,
-            status_updates
-        )
+        each_limit!(self, under, first)
     }
 
     /// Of each the smaller.
@@ -206,29 +191,7 @@ impl Limits {
         fn least<T: Ord>(one: T, other: T) -> T {
             one.min(other)
         }
-        each_limit!(
-            self,
-            other,
-            least,
-            memory,
-            call_time,
-            wait,
-            log_lines,
-            log_bytes,
-            table_elements,
-            instances,
-            cpu,
-            handles,
-            sockets,
-            lookups,
-            requests,
-            body_bytes,
-            answer_bytes,
-            batch_bytes,
-            batch_records,
-            metrics,
-            status_updates
-        )
+        each_limit!(self, other, least)
     }
 }
 
